@@ -1,0 +1,52 @@
+"""ResCLIP for FiftyOne: masks for your classes, in words, without training.
+
+The public names are imported on first use: importing this package loads neither torch nor fiftyone.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fiftyone_resclip.backbone import Backbone as Backbone
+    from fiftyone_resclip.config import PAMR as PAMR
+    from fiftyone_resclip.config import PRESETS as PRESETS
+    from fiftyone_resclip.config import RCS as RCS
+    from fiftyone_resclip.config import SFR as SFR
+    from fiftyone_resclip.config import ResCLIPConfig as ResCLIPConfig
+    from fiftyone_resclip.config import Window as Window
+    from fiftyone_resclip.config import preset as preset
+    from fiftyone_resclip.errors import ResCLIPError as ResCLIPError
+    from fiftyone_resclip.evaluation import evaluate as evaluate
+    from fiftyone_resclip.labeling import label as label
+    from fiftyone_resclip.model import load_model as load_model
+    from fiftyone_resclip.segmenter import ResCLIP as ResCLIP
+    from fiftyone_resclip.vocabulary import BACKGROUND_WORDS as BACKGROUND_WORDS
+    from fiftyone_resclip.vocabulary import Vocabulary as Vocabulary
+
+_HOMES = {
+    "backbone": ("Backbone",),
+    "config": ("PAMR", "PRESETS", "RCS", "SFR", "ResCLIPConfig", "Window", "preset"),
+    "errors": ("ResCLIPError",),
+    "evaluation": ("evaluate",),
+    "labeling": ("label",),
+    "model": ("load_model",),
+    "segmenter": ("ResCLIP",),
+    "vocabulary": ("BACKGROUND_WORDS", "Vocabulary"),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,330 @@
+"""What can be set: frozen settings, checked when they are made, and the published presets.
+
+Off is ``None``: ``ResCLIPConfig(rcs=None)`` runs without RCS. A variation of a preset is ``dataclasses.replace(preset, ...)``.
+Nothing here computes; no tensor library is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from fiftyone_resclip.errors import ConfigError, unknown
+
+StrategyName = Literal["vanilla", "sclip", "clearclip", "naclip"]
+ArchName = Literal["residual", "bare"]
+PresetName = Literal["voc21", "voc20", "context60", "context59", "coco_object", "coco_stuff", "ade20k", "cityscapes", "fast"]
+Remainder = Literal["stretch", "pad"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_unit(name: str, value: float) -> None:
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise ConfigError(f"{name} must be in [0, 1], but got {value!r}")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not _is_number(value) or value <= 0:
+        raise ConfigError(f"{name} must be a number above 0, but got {value!r}")
+
+
+def _check_whole(name: str, value: int, least: int) -> None:
+    if not _is_number(value) or value != int(value) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, but got {value!r}")
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How the last block scores tokens against each other: one row of the method's table.
+
+    Attributes:
+        pairs: which projections are multiplied; several pairs are softmaxed apart, then added
+        locality: whether a bias towards near patches is added to the scores
+        arch: the architecture the strategy was published with
+        bare_allowed: whether it can also run without residual connection and MLP
+    """
+
+    pairs: tuple[tuple[Literal["q", "k"], Literal["q", "k"]], ...]
+    locality: bool
+    arch: ArchName
+    bare_allowed: bool = True
+
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "vanilla": Strategy((("q", "k"),), locality=False, arch="residual"),
+    "sclip": Strategy((("q", "q"), ("k", "k")), locality=False, arch="residual", bare_allowed=False),
+    "clearclip": Strategy((("q", "q"),), locality=False, arch="bare"),
+    "naclip": Strategy((("k", "k"),), locality=True, arch="bare"),
+}
+
+
+def _whole_numbers(name: str, values: object) -> tuple[int, ...]:
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        raise ConfigError(f"{name} must be a list of at least one whole number, but got {values!r}")
+    for value in values:
+        _check_whole(name, value, 1)
+    return tuple(int(value) for value in values)
+
+
+class Source(NamedTuple):
+    """Where a named model comes from: open_clip's architecture and pretrained tag."""
+
+    architecture: str
+    pretrained: str | None
+
+
+#: The models with a short name, as the zoo lists them.
+MODELS: Mapping[str, Source] = {
+    "resclip-vit-b-16": Source("ViT-B-16-quickgelu", "openai"),
+    "resclip-vit-b-32": Source("ViT-B-32-quickgelu", "openai"),
+    "resclip-vit-l-14": Source("ViT-L-14-quickgelu", "openai"),
+    "resclip-tiny": Source(f"local-dir:{Path(__file__).parent / 'tiny'}", None),
+}
+
+
+@dataclass(frozen=True)
+class RCS:
+    """Residual cross-correlation self-attention: mixes attention of earlier blocks into the last one's, after the softmax.
+
+    Attributes:
+        gain: ``tau_r`` of the paper, > 0; attention rows sum to it
+        mix: ``lambda_r``, the share of the earlier blocks' attention, in [0, 1]
+        blocks: the blocks whose attention is averaged, counted from 1
+    """
+
+    gain: float = 2.0
+    mix: float = 0.3
+    blocks: tuple[int, ...] = (6, 7, 8, 9)
+
+    def __post_init__(self) -> None:
+        _check_positive("gain", self.gain)
+        _check_unit("mix", self.mix)
+        object.__setattr__(self, "blocks", _whole_numbers("blocks", self.blocks))
+        if len(set(self.blocks)) < len(self.blocks):
+            raise ConfigError(f"blocks must be different from each other, but got {self.blocks}")
+
+
+@dataclass(frozen=True)
+class PAMR:
+    """Pixel-adaptive mask refinement.
+
+    Attributes:
+        steps: propagation steps, >= 0
+        dilations: neighbour distances in pixels, each >= 1
+    """
+
+    steps: int = 10
+    dilations: tuple[int, ...] = (8, 16)
+
+    def __post_init__(self) -> None:
+        _check_whole("steps", self.steps, 0)
+        object.__setattr__(self, "dilations", _whole_numbers("dilations", self.dilations))
+
+
+@dataclass(frozen=True)
+class SFR:
+    """Semantic feedback refinement: the first segmentation, fed back into the attention scores before the softmax.
+
+    Attributes:
+        gain: ``tau_s`` of the paper, > 0
+        mix: ``lambda_s``, the share of the feedback, in [0, 1]
+        threshold: ``temp_thd``; draft pixels less certain than this become phrase 0, in [0, 1]
+        path_rule: whether pairs are weakened when the line between them leaves their label
+        sigma: of the blur along keys, in patches, > 0
+        pamr: how the draft is refined; ``None`` leaves it as it is
+    """
+
+    gain: float = 2.1
+    mix: float = 0.7
+    threshold: float = 0.25
+    path_rule: bool = True
+    sigma: float = 5.0
+    pamr: PAMR | None = PAMR()
+
+    def __post_init__(self) -> None:
+        _check_positive("gain", self.gain)
+        _check_unit("mix", self.mix)
+        _check_unit("threshold", self.threshold)
+        _check_positive("sigma", self.sigma)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sliding windows over the resized image.
+
+    Attributes:
+        crop_px: side of the square window, in pixels
+        stride_px: distance between windows, in pixels, at most ``crop_px``
+    """
+
+    crop_px: int = 224
+    stride_px: int = 112
+
+    def __post_init__(self) -> None:
+        _check_whole("crop_px", self.crop_px, 1)
+        _check_whole("stride_px", self.stride_px, 1)
+        if self.stride_px > self.crop_px:
+            raise ConfigError(
+                f"stride_px must be at most crop_px so that every pixel is covered, but got {self.stride_px} > {self.crop_px}"
+            )
+
+
+@dataclass(frozen=True)
+class ResCLIPConfig:
+    """Everything that decides a label map, apart from weights and words.
+
+    Attributes:
+        strategy: the base attention of the last block, a key of :data:`STRATEGIES`
+        arch: last block with (``"residual"``) or without (``"bare"``) residual connection and MLP; ``None``: as published
+        rcs: the first addition of ResCLIP; ``None`` is off
+        sfr: the second addition of ResCLIP; ``None`` is off
+        locality_sigma: width of the locality bias, in patches, > 0
+        window: sliding windows; ``None`` takes the whole image
+        short_side_px: length of the image's short side before the network
+        max_long_side_px: the long side's limit, which wins over ``short_side_px``
+        logit_scale: factor on cosines before the softmax over phrases, > 0
+        prob_threshold: pixels less certain than this get the background class, or none; in [0, 1]
+        pamr: refinement of the final result; ``None`` is off, as published
+        remainder: what becomes of pixels beyond the last whole patch. ``"stretch"``, as measured: they are dropped and the scores
+            stretched over them, up to a patch too far at the right and bottom. ``"pad"``: the image's edge is repeated up to
+            a whole patch, so that nothing moves
+        min_area: a class with less than this share of the image is taken out, its pixels go to the next likely; 0 is off, as
+            published. The release's own area threshold never changes a prediction
+        precision: of the network; scores, PAMR, feedback and labels are float32 always
+    """
+
+    strategy: StrategyName = "naclip"
+    arch: ArchName | None = None
+    rcs: RCS | None = RCS()
+    sfr: SFR | None = SFR()
+    locality_sigma: float = 5.0
+    window: Window | None = Window()
+    short_side_px: int = 336
+    max_long_side_px: int = 2048
+    logit_scale: float = 40.0
+    prob_threshold: float = 0.0
+    pamr: PAMR | None = None
+    remainder: Remainder = "stretch"
+    min_area: float = 0.0
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise ConfigError(unknown("strategy", self.strategy, STRATEGIES))
+        if self.arch is not None and self.arch not in get_args(ArchName):
+            raise ConfigError(unknown("arch", self.arch, get_args(ArchName)))
+        if self.arch == "bare" and not STRATEGIES[self.strategy].bare_allowed:
+            raise ConfigError(f"strategy {self.strategy!r} runs with arch 'residual' only, but got 'bare'; leave arch out")
+        _check_positive("locality_sigma", self.locality_sigma)
+        _check_whole("short_side_px", self.short_side_px, 1)
+        _check_whole("max_long_side_px", self.max_long_side_px, self.short_side_px)
+        _check_positive("logit_scale", self.logit_scale)
+        _check_unit("prob_threshold", self.prob_threshold)
+        _check_unit("min_area", self.min_area)
+        for name, value, known in (("remainder", self.remainder, Remainder), ("precision", self.precision, Precision)):
+            if value not in get_args(known):
+                raise ConfigError(unknown(name, value, get_args(known)))
+
+    @property
+    def residual_arch(self) -> bool:
+        """Whether the last block keeps its residual connection and MLP."""
+        return (self.arch or STRATEGIES[self.strategy].arch) == "residual"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives the settings as plain JSON values; :meth:`from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+    def varied(self, values: Mapping[str, Any]) -> ResCLIPConfig:
+        """Gives a config that differs in single settings; of a part such as ``sfr`` also single ones may be given.
+
+        Args:
+            values: as :meth:`from_dict`; what is left out keeps its value, also within a part
+
+        Returns:
+            the varied config
+
+        Raises:
+            ConfigError: as :meth:`from_dict`
+        """
+        return self.from_dict(_merged(self.to_dict(), values))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ResCLIPConfig:
+        """Makes a config from plain JSON values.
+
+        Args:
+            values: some or all settings by name; the parts ``rcs``, ``sfr``, ``window`` and ``pamr`` are mappings or ``None``
+
+        Returns:
+            the config; settings that are left out keep their defaults
+
+        Raises:
+            ConfigError: if a name is unknown (the nearest known one is offered) or a value is out of range
+        """
+        config: ResCLIPConfig = _build(cls, values)
+        return config
+
+
+def preset(name: str) -> ResCLIPConfig:
+    """Gives the published settings of one benchmark, or of the fast mode.
+
+    Args:
+        name: one of :data:`PRESETS`
+
+    Returns:
+        the config; vary it with ``dataclasses.replace``
+
+    Raises:
+        ConfigError: if there is no such preset; the nearest name is offered
+
+    Source:
+        ResCLIP (CVPR 2025), the settings its reported numbers were measured with
+    """
+    if name not in PRESETS:
+        raise ConfigError(unknown("preset", name, PRESETS))
+    return PRESETS[name]
+
+
+def _published(prob: float, draft: float, rcs_mix: float, sfr_gain: float, sfr_mix: float, **rest: Any) -> ResCLIPConfig:
+    rcs, sfr = RCS(2.0, rcs_mix), SFR(sfr_gain, sfr_mix, draft)
+    return ResCLIPConfig(rcs=rcs, sfr=sfr, prob_threshold=prob, **rest)
+
+
+PRESETS: Mapping[str, ResCLIPConfig] = {
+    "voc21": _published(0.1, 0.50, 0.3, 2.2, 0.7, window=None),
+    "voc20": _published(0.0, 0.10, 0.6, 2.1, 0.6, window=None),
+    "context60": _published(0.1, 0.30, 0.3, 1.8, 0.7),
+    "context59": _published(0.0, 0.25, 0.4, 1.8, 0.7),
+    "coco_object": _published(0.1, 0.11, 0.4, 1.8, 0.7),
+    "coco_stuff": _published(0.0, 0.11, 0.4, 1.8, 0.7),
+    "ade20k": _published(0.0, 0.25, 0.3, 2.1, 0.7),
+    "cityscapes": _published(0.0, 0.10, 0.2, 2.1, 0.6, short_side_px=560),
+    "fast": ResCLIPConfig(rcs=RCS(), sfr=None),  # RCS alone: one pass, no refinement
+}
+
+_PARTS: Mapping[str, type[RCS] | type[SFR] | type[Window] | type[PAMR]] = {"rcs": RCS, "sfr": SFR, "window": Window, "pamr": PAMR}
+
+
+def _merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {name: value for name, value in values.items() if isinstance(value, Mapping) and isinstance(base.get(name), Mapping)}
+    return {**base, **values, **{name: _merged(base[name], value) for name, value in parts.items()}}
+
+
+def _build(cls: Any, values: Mapping[str, Any]) -> Any:
+    known = {field.name for field in dataclasses.fields(cls)}
+    for name in values:
+        if name not in known:
+            raise ConfigError(unknown(f"setting of {cls.__name__}", name, known))
+    parts = {name: _build(_PARTS[name], v) if name in _PARTS and isinstance(v, Mapping) else v for name, v in values.items()}
+    for name, part in parts.items():
+        if name in _PARTS and not isinstance(part, (_PARTS[name], type(None))):
+            raise ConfigError(f"{name} must be a mapping of its settings or null, but got {part!r}")
+    return cls(**parts)
