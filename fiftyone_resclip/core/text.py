@@ -1,0 +1,37 @@
+"""Text directions, and how patches compare with them."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def ensemble(embeddings: Tensor) -> Tensor:
+    """Averages the embeddings of each phrase in all templates.
+
+    Args:
+        embeddings: ``(Q, templates, D)``, any length
+
+    Returns:
+        text features, ``(Q, D)``, L2-normalised
+
+    Source:
+        Radford et al., ICML 2021 (CLIP, MIT): zero-shot classifier weights
+    """
+    return functional.normalize(functional.normalize(embeddings, dim=-1).mean(dim=1), dim=-1)
+
+
+def cosines(tokens: Tensor, text_features: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+    """Compares every patch with every phrase.
+
+    Args:
+        tokens: projected tokens, ``(B, N, D)``, class token first, any length
+        text_features: L2-normalised, ``(Q, D)``
+        grid_hw: patches down and across
+
+    Returns:
+        cosines, ``(B, Q, h, w)``
+    """
+    patch_tokens = functional.normalize(tokens[:, 1:], dim=-1)
+    scores: Tensor = (patch_tokens @ text_features.T).transpose(1, 2).unflatten(2, grid_hw)
+    return scores
