@@ -1,0 +1,432 @@
+"""The frozen CLIP: trunk tokens and attention maps, the last block in parts, the text encoder; and which towers can be used.
+
+Weights come through open_clip's own loader. What the last block does with its parts is decided in
+:mod:`fiftyone_resclip.segmenter`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import open_clip
+import torch
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor
+from torch.nn import functional
+
+from fiftyone_resclip.config import MODELS, Source
+from fiftyone_resclip.core.text import ensemble
+from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError, WeightsError, unknown
+
+_TEXTS_AT_ONCE = 256
+
+
+class Trunk(NamedTuple):
+    """What the blocks before the last one leave behind, and the last block's projections of it.
+
+    Attributes:
+        tokens: output of block ``L - 1``, ``(B, N, D)``
+        q: queries of the last block, ``(B, heads, N, d)``; ``k`` and ``v`` likewise
+        k: keys
+        v: values
+        grid_hw: patches down and across
+        attention_map: mean attention of the blocks asked for, ``(B, heads, N, N)``
+    """
+
+    tokens: Tensor
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    grid_hw: tuple[int, int]
+    attention_map: Tensor | None
+
+
+class Backbone:
+    """An open_clip CLIP with a plain ViT image tower, taken apart at the last block.
+
+    Args:
+        model: the CLIP; it is put into eval mode and frozen
+        tokenizer: turns sentences into tokens, ``(n, context)`` int64
+        name: how messages call it
+
+    Raises:
+        BackboneError: if the image tower is no plain ViT
+    """
+
+    def __init__(self, model: open_clip.CLIP, tokenizer: Any, name: str = "CLIP") -> None:
+        if not (isinstance(model, open_clip.CLIP) and isinstance(model.visual, VisionTransformer)):
+            raise BackboneError(_refusal_message(name, f"it is a {type(model).__name__}"))
+        plain = all(type(block) is ResidualAttentionBlock for block in model.visual.transformer.resblocks)
+        if not plain or model.visual.attn_pool is not None or model.visual.pool_type != "tok":
+            raise BackboneError(_refusal_message(name, "its blocks or its pooling are others"))
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+        self._visual = model.visual
+        self._blocks: list[ResidualAttentionBlock] = list(model.visual.transformer.resblocks)
+        mean = getattr(model.visual, "image_mean", open_clip.OPENAI_DATASET_MEAN)
+        std = getattr(model.visual, "image_std", open_clip.OPENAI_DATASET_STD)
+        self._mean, self._std = (255 * torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
+
+    @classmethod
+    def load(
+        cls, model: str = "resclip-vit-b-16", pretrained: str | Path | None = None, device: str | torch.device | None = None
+    ) -> Backbone:
+        """Loads a CLIP with its weights.
+
+        Args:
+            model ("resclip-vit-b-16"): a name of :data:`MODELS`, an architecture of open_clip, the path of an open_clip JSON
+                config, or a folder with ``open_clip_config.json`` and weights
+            pretrained (None): a tag of open_clip or a checkpoint file; needed for architectures and JSON configs, and replaces
+                the weights of a named model
+            device (None): where to put it; by default a GPU if there is one
+
+        Returns:
+            the backbone, float32
+
+        Raises:
+            BackboneError: if the model is unknown or no plain ViT
+            WeightsError: if the weights are unknown, missing, can't be fetched or don't fit
+        """
+        architecture, default_weights = MODELS.get(model, Source(_architecture(model), None))
+        weights = _weights(pretrained) or default_weights
+        _refuse_unsupported(model, architecture)
+        _refuse_unknown_weights(model, architecture, weights)
+        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        with _weights_errors(model, architecture, weights), _quiet():
+            clip = open_clip.create_model(
+                architecture,
+                pretrained=weights,
+                device=place,
+                precision="fp32",
+                force_quick_gelu=_wants_quick_gelu(architecture, weights),
+                require_pretrained=True,
+            )
+            tokenizer = open_clip.get_tokenizer(architecture)
+        for name, values in clip.state_dict().items():
+            if values.is_floating_point() and not bool(values.isfinite().all()):
+                raise WeightsError(
+                    f"the weights {weights or architecture!r} must be finite, but {name} is not; get the file anew"
+                )
+        return cls(clip, tokenizer, model)
+
+    @classmethod
+    def random(cls, architecture: str, seed: int, device: str | torch.device = "cpu") -> Backbone:
+        """Makes a backbone with seeded random weights, for numerics and timing only.
+
+        Args:
+            architecture: an architecture of open_clip
+            seed: of the weights
+            device ("cpu"): where to put it
+
+        Returns:
+            the backbone, float32
+        """
+        _refuse_unsupported(architecture, architecture)
+        with torch.random.fork_rng(devices=[]), _quiet():
+            torch.manual_seed(seed)
+            clip = open_clip.create_model(architecture, device=device)
+            tokenizer = open_clip.get_tokenizer(architecture)
+        return cls(clip, tokenizer, architecture)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch in pixels."""
+        return int(self._visual.patch_size[0])
+
+    @property
+    def feature_width(self) -> int:
+        """Width ``D`` of image and text features."""
+        return int(self._visual.output_dim)
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of transformer blocks of the image tower, the last one included."""
+        return len(self._blocks)
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """Turns ``(B, 3, H, W)`` uint8 into the network's normalised float32, on its device."""
+        mean, std = (values.to(self.device, torch.float32) for values in (self._mean, self._std))
+        return (image.to(self.device).float() - mean) / std
+
+    def compile(self, backend: str = "inductor") -> None:
+        """Lets ``torch.compile`` speed up the blocks of the trunk; the first image of each size then takes longer.
+
+        Args:
+            backend ("inductor"): of ``torch.compile``
+        """
+        for block in self._blocks[:-1]:
+            block.compile(backend=backend)
+
+    def check_blocks(self, blocks: Sequence[int]) -> None:
+        """Refuses blocks (counted from 1) whose attention can't be mixed into the last one's.
+
+        Raises:
+            ConfigError: if a block is the last one or beyond
+        """
+        if max(blocks, default=0) >= self.n_blocks:
+            raise ConfigError(
+                f"rcs.blocks must lie before the last of {self.n_blocks} blocks of {self.name}, but got {tuple(blocks)}"
+            )
+
+    @torch.inference_mode()
+    def trunk(self, pixels: Tensor, map_blocks: Sequence[int] = ()) -> Trunk:
+        """Runs blocks ``1 ... L - 1`` and projects their output for the last block.
+
+        Args:
+            pixels: the normalised image, ``(B, 3, H, W)``; a remainder below the patch size is dropped
+            map_blocks (()): blocks, counted from 1, whose attention is averaged
+
+        Returns:
+            the :class:`Trunk`
+
+        Raises:
+            ShapeError: if the image is smaller than a patch or not RGB
+        """
+        if pixels.ndim != 4 or pixels.shape[1] != 3 or min(pixels.shape[-2:]) < self.patch_px:
+            raise ShapeError(f"pixels must be (B, 3, H, W) with sides of at least {self.patch_px}, but got {tuple(pixels.shape)}")
+        patches = self._visual.conv1(pixels)
+        grid_hw = (patches.shape[2], patches.shape[3])
+        class_token = self._visual.class_embedding.expand(len(patches), 1, -1)
+        tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1) + self._positions(grid_hw)
+        tokens = self._visual.ln_pre(tokens)
+        attention_map: Tensor | None = None
+        for number, block in enumerate(self._blocks[:-1], start=1):
+            if number in map_blocks:
+                tokens, attn = _block_with_map(block, tokens)
+                share = attn / len(map_blocks)
+                attention_map = share if attention_map is None else attention_map.add_(share)
+            else:
+                tokens = block(tokens)
+        return Trunk(tokens, *_project(self._blocks[-1], tokens), grid_hw, attention_map)
+
+    @torch.inference_mode()
+    def finish(self, trunk: Trunk, attn: Tensor, *, residual_arch: bool) -> Tensor:
+        """Ends the last block with a given attention and projects into the space shared with text.
+
+        Args:
+            trunk: from :meth:`trunk`
+            attn: attention of the last block, ``(B, heads, N, N)``
+            residual_arch: whether the residual connection and the MLP are kept
+
+        Returns:
+            tokens, ``(B, N, D)``, class token first, not normalised
+        """
+        block = self._blocks[-1]
+        tokens = block.attn.out_proj((attn @ trunk.v).transpose(1, 2).flatten(2))
+        if residual_arch:
+            tokens = trunk.tokens + block.ls_1(tokens)
+            tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+        projected: Tensor = self._visual.ln_post(tokens) @ self._visual.proj
+        return projected
+
+    @torch.inference_mode()
+    def encode_text(self, phrases: Sequence[str]) -> Tensor:
+        """Encodes phrases in OpenAI's 80 prompt templates.
+
+        Args:
+            phrases: ``Q`` phrases
+
+        Returns:
+            text features, ``(Q, D)`` float32, L2-normalised
+
+        Source:
+            Radford et al., ICML 2021 (CLIP, MIT)
+        """
+        templates = open_clip.OPENAI_IMAGENET_TEMPLATES
+        texts = [template(phrase) for phrase in phrases for template in templates]
+        batches = [texts[i : i + _TEXTS_AT_ONCE] for i in range(0, len(texts), _TEXTS_AT_ONCE)]
+        embeddings = torch.cat([self.model.encode_text(self.tokenizer(batch).to(self.device)) for batch in batches])
+        return ensemble(embeddings.float().unflatten(0, (len(phrases), len(templates))))
+
+    def _positions(self, grid_hw: tuple[int, int]) -> Tensor:
+        """The trained position table, resampled unless the grid is the trained one.
+
+        Differs:
+            the release compares token counts, so that a 7x28 grid would take the 14x14 table
+        """
+        table: Tensor = self._visual.positional_embedding
+        trained_hw = self._visual.grid_size
+        if grid_hw == tuple(trained_hw):
+            return table
+        patches = table[1:].T.unflatten(1, trained_hw)[None]
+        # The 0.1 belongs to the method as measured: it shifts the sampling grid a little.
+        factors = [(side + 0.1) / trained for side, trained in zip(grid_hw, trained_hw, strict=True)]
+        resampled = functional.interpolate(
+            patches, scale_factor=factors, mode="bicubic", align_corners=False, recompute_scale_factor=False
+        )
+        return torch.cat([table[:1], resampled[0].flatten(1).T])
+
+
+def refusal(model_config: Mapping[str, Any]) -> str | None:
+    """Says why an open_clip configuration can't be used.
+
+    Args:
+        model_config: as in open_clip's JSON files
+
+    Returns:
+        the reason in a few words; ``None`` if it can be used
+    """
+    vision, text = model_config.get("vision_cfg", {}), model_config.get("text_cfg", {})
+    reasons = (
+        ("timm_model_name" in vision, "its image tower is a timm model"),
+        (not isinstance(vision.get("layers", 12), int), "its image tower is a ResNet"),
+        ("multimodal_cfg" in model_config, "it is a CoCa"),
+        ("hf_model_name" in text, "its text tower is not open_clip's own"),
+        (bool(model_config.get("custom_text")), "it is a CustomTextCLIP"),
+        (bool(vision.get("attentional_pool")), "its image tower ends in attentional pooling"),
+        (vision.get("pool_type", "tok") != "tok", "its image tower is not trained on the class token"),
+        (vision.get("block_type") == "custom" or any(vision.get(k) for k in _CUSTOM_BLOCK_KEYS), "its blocks are not CLIP's"),
+    )
+    return next((reason for holds, reason in reasons if holds), None)
+
+
+_CUSTOM_BLOCK_KEYS = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
+
+
+def _project(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of a block, each ``(B, heads, N, d)``."""
+    attn = block.attn
+    projected = functional.linear(block.ln_1(tokens), attn.in_proj_weight, attn.in_proj_bias)
+    q, k, v = projected.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    return q, k, v
+
+
+def _block_with_map(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Runs a whole block and keeps its attention, ``(B, heads, N, N)``, which the fused kernel would not show."""
+    q, k, v = _project(block, tokens)
+    attn = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
+    tokens = tokens + block.ls_1(block.attn.out_proj((attn @ v).transpose(1, 2).flatten(2)))
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), attn
+
+
+def _weights(pretrained: str | Path | None) -> str | None:
+    """A tag as it is, a file by its full path."""
+    if pretrained is None:
+        return None
+    path = Path(pretrained).expanduser()
+    return str(path) if path.is_file() else str(pretrained)
+
+
+def _architecture(model: str) -> str:
+    """Turns what a user calls a model into a name for open_clip, registering JSON configs."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return f"local-dir:{path}"
+    if path.suffix == ".json":
+        _read_config(path)  # open_clip would keep a broken file in its list, and fail on it from then on
+        open_clip.add_model_config(path)
+        return path.stem
+    return model
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"model config {str(path)!r} must be a readable JSON file, but: {error}") from error
+    model_config = config.get("model_cfg", config) if isinstance(config, dict) else None
+    if not isinstance(model_config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model_config):
+        raise BackboneError(f"model config {str(path)!r} must have embed_dim, vision_cfg and text_cfg, as open_clip's own have")
+    return model_config
+
+
+def _refuse_unsupported(model: str, architecture: str) -> None:
+    if architecture.startswith("local-dir:"):
+        config = _read_config(Path(architecture.removeprefix("local-dir:")) / "open_clip_config.json")
+    else:
+        config = open_clip.get_model_config(architecture)
+    if config is None:
+        raise BackboneError(unknown("model", model, [*MODELS, *supported_architectures()]))
+    reason = refusal(config)
+    if reason:
+        raise BackboneError(_refusal_message(model, reason))
+
+
+def supported_architectures() -> list[str]:
+    """Lists the architectures of open_clip whose configuration can be used."""
+    return [name for name in open_clip.list_models() if refusal(copy.deepcopy(open_clip.get_model_config(name))) is None]
+
+
+def _refusal_message(name: str, reason: str) -> str:
+    return (
+        f"the image tower of {name!r} must be a plain CLIP ViT with a class token, but {reason}; "
+        f"use for example {', '.join(repr(m) for m in MODELS)} or another ViT of open_clip.CLIP, such as 'ViT-B-16'"
+    )
+
+
+def _refuse_unknown_weights(model: str, architecture: str, weights: str | None) -> None:
+    if architecture.startswith("local-dir:"):
+        return
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if weights is None:
+        raise WeightsError(f"model {model!r} needs pretrained: a checkpoint file or one of {', '.join(tags) or 'no known tags'}")
+    if weights not in tags and not Path(weights).is_file():
+        if Path(weights).suffix:
+            raise WeightsError(f"pretrained must be a tag or an existing checkpoint file, but {weights!r} is not there")
+        raise WeightsError(unknown(f"pretrained tag of {architecture}", weights, tags))
+
+
+def _wants_quick_gelu(architecture: str, weights: str | None) -> bool:
+    """Whether a pretrained tag was trained with QuickGELU; open_clip itself only warns when the architecture is without."""
+    return bool(weights and (open_clip.get_pretrained_cfg(architecture, weights) or {}).get("quick_gelu"))
+
+
+def _architecture_for(architecture: str, tag: str) -> str:
+    """The architecture that fits a tag's weights when they come as a file, which can't tell its activation."""
+    quick = f"{architecture}-quickgelu"
+    return quick if _wants_quick_gelu(architecture, tag) and quick in open_clip.list_models() else architecture
+
+
+@contextmanager
+def _weights_errors(model: str, architecture: str, weights: str | None) -> Iterator[None]:
+    """Turns whatever the loader says into one sentence: which file, what is wrong with it, what to do."""
+    try:
+        yield
+    except Exception as error:
+        source = open_clip.get_pretrained_cfg(architecture, weights) if weights else {}
+        if source and not Path(str(weights)).is_file():
+            file = source.get("hf_hub") or source.get("url")
+            raise WeightsError(
+                f"the weights {weights!r} of {model!r} could not be fetched ({_first_line(error)}). Without network: get the "
+                f"file {file} (for a name ending in '/', its open_clip_model.safetensors) on another machine and load "
+                f"{_architecture_for(architecture, str(weights))!r} with its path as pretrained"
+            ) from error
+        raise WeightsError(
+            f"the weights {weights or architecture!r} must fit {model!r}, but could not be loaded: {_first_line(error, 300)}"
+        ) from error
+
+
+def _first_line(error: BaseException, limit: int = 160) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[:limit] + "…"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences open_clip's notes for as long as it loads.
+
+    They go to the root logger by ``logging.info``, which would also leave a handler there that prints everybody's notes from
+    then on.
+    """
+    root, placeholder = logging.getLogger(), logging.NullHandler()
+    before = root.level
+    root.addHandler(placeholder)
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+        root.removeHandler(placeholder)
