@@ -1,0 +1,44 @@
+"""Where a measured figure comes from: commit, versions, device, threads. Every JSON under ``benchmarks/`` carries it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_PACKAGES = ("fiftyone-resclip", "torch", "open_clip_torch", "numpy", "pillow")
+
+
+def provenance(device: str = "cpu") -> dict[str, Any]:
+    """Describes this run.
+
+    Args:
+        device ("cpu"): where the figures are measured; for a GPU its model is named
+
+    Returns:
+        plain JSON values
+    """
+    return {
+        "commit": _commit(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _commit() -> str:
+    """The checkout's commit, with a ``+`` where files differ from it; ``unknown`` outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain"], check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
