@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.labeling import LabelingReport, iter_label, label
+from fiftyone_resclip.model import ResCLIPModel, load_model
+
+MakeDataset = Callable[..., fo.Dataset]
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_view_is_labelled_and_the_rest_left_alone(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, tmp_path: Path, on_disk: bool
+) -> None:
+    dataset = make_dataset(5)
+    output_dir = tmp_path / "masks" if on_disk else None
+    seen: list[int] = []
+    report = label(dataset[1:4], fast_model, "pred", output_dir=output_dir, batch_size=2, progress=lambda r: seen.append(r.done))
+    assert (report.total, report.labelled, report.skipped, report.failures) == (3, 3, 0, {})
+    assert seen == [0, 2, 3]
+    assert [s.pred is not None for s in dataset] == [False, True, True, True, False]
+    for sample in dataset.exists("pred"):
+        assert sample.pred.get_mask().dtype == np.uint8
+        assert (Path(sample.pred.mask_path).name == f"{sample.id}.png") if on_disk else sample.pred.mask is not None
+    assert dataset.mask_targets["pred"] == fast_model.mask_targets
+
+
+def test_what_was_done_is_kept_when_the_run_stops_and_not_done_again(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(5)
+    run = iter_label(dataset, fast_model, "pred", batch_size=2)
+    next(run)
+    next(run)
+    run.close()  # as a user's cancel does
+    kept = {s.id: s.pred.id for s in dataset.exists("pred")}
+    assert len(kept) == 2
+    report = label(dataset, fast_model, "pred", progress=False)
+    assert (report.total, report.labelled, report.skipped) == (3, 3, 2)
+    assert {s.id: s.pred.id for s in dataset}.items() >= kept.items()
+    assert "2 had a label already" in str(report)
+
+
+def test_overwriting_writes_the_same_files_again(make_dataset: MakeDataset, fast_model: ResCLIPModel, tmp_path: Path) -> None:
+    dataset = make_dataset(2)
+    for _ in range(2):
+        label(dataset, fast_model, "pred", overwrite=True, output_dir=tmp_path / "out", progress=False)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(f"{s.id}.png" for s in dataset)
+
+
+def test_a_broken_file_is_reported_and_its_neighbours_are_labelled(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(3, suffix=".jpg")
+    path = Path(list(dataset)[1].filepath)
+    path.write_bytes(path.read_bytes()[:300])
+    report = label(dataset, fast_model, "pred", num_workers=1, progress=False)
+    assert (report.labelled, list(report.failures)) == (2, [str(path)])
+    assert str(path) in str(report)
+    assert [s.pred is not None for s in dataset] == [True, False, True]
+
+
+def test_masks_of_other_classes_are_not_mixed(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(3)
+    label(dataset, fast_model, "pred", progress=False)
+    before = [s.pred.mask.copy() for s in dataset]
+    other = load_model("resclip-tiny", ["cloth", "ground"], sfr=None, device="cpu")
+    for samples, overwrite in ((dataset, False), (dataset[:1], True)):
+        with pytest.raises(DatasetError, match="holds masks of other classes .red cloth.*; use another field"):
+            label(samples, other, "pred", overwrite=overwrite, progress=False)
+    assert all((a == s.pred.mask).all() for a, s in zip(before, dataset, strict=True))
+    assert dataset.mask_targets["pred"] == fast_model.mask_targets
+    assert label(dataset, other, "pred", overwrite=True, progress=False).labelled == 3
+    assert dataset.mask_targets["pred"] == {1: "cloth", 2: "ground"}
+    assert max(s.pred.mask.max() for s in dataset) <= 2
+
+
+def test_masks_without_names_are_somebody_elses(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(2)
+    dataset.default_mask_targets = {7: "car"}
+    dataset.add_sample_field("gt", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    first = dataset.first()
+    first["gt"] = fo.Segmentation(mask=np.full((4, 4), 7, np.uint8))
+    first.save()
+    with pytest.raises(DatasetError, match="field 'gt' holds masks of other classes .car."):
+        label(dataset, fast_model, "gt", progress=False)
+    assert dataset.first().gt.mask.max() == 7
+    assert "gt" not in dataset.mask_targets
+
+
+def test_a_view_of_patches_is_refused_for_its_labels_would_be_lost(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(1)
+    dataset.set_values("boxes", [fo.Detections(detections=[fo.Detection(label="a", bounding_box=[0, 0, 1, 1])])])
+    with pytest.raises(DatasetError, match="samples must be of the dataset itself"):
+        label(dataset.to_patches("boxes"), fast_model, "pred", progress=False)
+
+
+def test_an_image_too_thin_for_a_patch_costs_its_own_label_only(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, tmp_path: Path
+) -> None:
+    dataset = make_dataset(1)
+    Image.new("RGB", (10_000, 1)).save(tmp_path / "thin.png")
+    dataset.add_sample(fo.Sample(str(tmp_path / "thin.png")))
+    report = label(dataset, fast_model, "pred", progress=False)
+    assert report.labelled == 1
+    assert "thin.png' is 10000x1 px, too thin" in str(report)
+
+
+@pytest.mark.parametrize("kind", ["empty", "path", "wrong field", "video", "group"])
+def test_what_can_not_be_labelled_is_refused(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, kind: str, tmp_path: Path
+) -> None:
+    dataset = make_dataset(1)
+    samples: object = dataset
+    message = "image"
+    if kind == "empty":
+        samples, message = dataset.limit(0), "there are no images to label: the collection is empty"
+    elif kind == "path":
+        samples, message = "/photos", "samples must be a FiftyOne dataset or view, but got str"
+    elif kind == "wrong field":
+        dataset.add_sample_field("pred", fo.FloatField)
+        message = "field 'pred' must hold Segmentation labels"
+    elif kind == "video":
+        samples, message = fo.Dataset(), "samples must be images, but are of type 'video'; .*apply_model"
+        samples.add_sample(fo.Sample(str(tmp_path / "a.mp4")))
+    else:
+        samples, message = fo.Dataset(), "samples must be images, but are of type 'group'; use select_group_slices"
+        samples.add_group_field("group", default="left")
+        samples.add_sample(fo.Sample(str(tmp_path / "a.png"), group=fo.Group().element("left")))
+    with pytest.raises(DatasetError, match=message):
+        label(samples, fast_model, "pred", progress=False)
+
+
+def test_the_report_is_a_line_for_people() -> None:
+    report = LabelingReport(
+        total=3, labelled=2, failures={"a.jpg": "'a.jpg' must be a readable image, but: truncated"}, seconds=4.2
+    )
+    assert str(report) == "2 of 3 images labelled in 4 s; not labelled: 'a.jpg' must be a readable image, but: truncated"
+    assert report.done == 3

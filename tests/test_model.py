@@ -1,0 +1,163 @@
+"""The FiftyOne model through ``dataset.apply_model``: real database, real files."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.config import preset
+from fiftyone_resclip.errors import ConfigError, ImageError, VocabularyError
+from fiftyone_resclip.images import read_image, to_network
+from fiftyone_resclip.model import ResCLIPModel, load_model
+from fiftyone_resclip.segmenter import ResCLIP
+from fiftyone_resclip.tiny import CONFIG
+from fiftyone_resclip.vocabulary import Vocabulary
+from tests.conftest import CLASSES
+
+MakeDataset = Callable[..., fo.Dataset]
+
+
+def direct(model: ResCLIPModel, filepath: str) -> np.ndarray:
+    image = read_image(filepath)
+    segment = model.segmenter.segment([to_network(image, model.segmenter.config)], [(image.height, image.width)])
+    return segment[0].labels.numpy() + 1
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_mixed_sizes_in_one_batch_get_masks_targets_colours_and_confidence(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, num_workers: int
+) -> None:
+    dataset = make_dataset(5)
+    dataset.apply_model(fast_model, label_field="pred", batch_size=3, num_workers=num_workers)
+    for sample in dataset:
+        mask = sample.pred.mask
+        assert mask.dtype == np.uint8
+        assert mask.shape == (read_image(sample.filepath).height, read_image(sample.filepath).width)
+        assert (mask == direct(fast_model, sample.filepath)).mean() > 0.999
+        assert 0 < sample.pred.confidence <= 1
+    dataset.reload()
+    assert dataset.mask_targets["pred"] == dict(enumerate(CLASSES, start=1))
+    assert dataset.app_config.color_scheme.color_by == "value"
+    assert dataset.match(fo.ViewField("pred.confidence") > 0).count() == 5
+
+
+def test_a_single_batch_gets_its_targets_too(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(2)
+    dataset.view().apply_model(fast_model, label_field="pred", batch_size=8)
+    assert dataset.mask_targets["pred"][1] == "red cloth"
+
+
+def test_a_dataset_made_anew_gets_its_targets_again(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(1)
+    for _ in range(2):
+        dataset.apply_model(fast_model, label_field="pred")
+        assert dataset.mask_targets.pop("pred") == fast_model.mask_targets
+        dataset.save()
+        dataset.delete_sample_field("pred")
+
+
+def test_a_broken_file_costs_its_own_label_only(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = make_dataset(4)
+    _, broken, missing, _ = map(Path, dataset.values("filepath"))
+    broken.write_bytes(broken.read_bytes()[:200])
+    missing.unlink()
+    fast_model.failures.clear()
+    with caplog.at_level(logging.WARNING, logger="fiftyone_resclip"):
+        dataset.apply_model(fast_model, label_field="pred", batch_size=4)
+    assert [confidence is not None for confidence in dataset.values("pred.confidence")] == [True, False, False, True]
+    assert set(fast_model.failures) == {str(broken), str(missing)}
+    assert all(str(path) in caplog.text for path in (broken, missing))
+
+
+def test_masks_go_to_disk_and_read_back(make_dataset: MakeDataset, fast_model: ResCLIPModel, tmp_path: Path) -> None:
+    dataset = make_dataset(2)
+    dataset.apply_model(fast_model, label_field="pred", output_dir=str(tmp_path / "out"))
+    for sample in dataset:
+        assert sample.pred.mask is None
+        assert sample.pred.get_mask().max() <= len(CLASSES)
+        assert Path(sample.pred.mask_path).parent == tmp_path / "out"
+    assert dataset.mask_targets["pred"]
+
+
+def test_the_orientation_of_a_photograph_is_that_of_its_mask(
+    fast_model: ResCLIPModel, make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    upright = read_image(make_dataset(1).first().filepath)
+    upright.rotate(-90, expand=True).save(tmp_path / "turned.png", exif=exif)
+    dataset = fo.Dataset()
+    dataset.add_samples([fo.Sample(str(tmp_path / "turned.png"))])
+    dataset.apply_model(fast_model, label_field="pred")
+    assert dataset.first().pred.mask.shape == (upright.height, upright.width)
+    dataset.delete()
+
+
+def test_more_than_255_classes_need_16_bits(make_dataset: MakeDataset, tiny: Backbone) -> None:
+    dataset = make_dataset(1)
+    words = Vocabulary.parse([f"cloth {i}" for i in range(256)])
+    features = torch.nn.functional.normalize(torch.randn(256, 64), dim=1)
+    model = ResCLIPModel(ResCLIP(tiny, words, replace(CONFIG, sfr=None), features))
+    dataset.apply_model(model, label_field="pred")
+    assert dataset.first().pred.mask.dtype == np.uint16
+    assert len(dataset.mask_targets["pred"]) == 256
+
+
+def test_arrays_are_taken_too_as_frames_of_videos_come(fast_model: ResCLIPModel) -> None:
+    label = fast_model.predict(np.full((80, 96, 3), 220, np.uint8))
+    assert label is not None
+    assert label.mask.shape == (80, 96)
+    with pytest.raises(ImageError, match=r"an image must be \(H, W, 3\) uint8, but got \(80, 96\)"):
+        fast_model.predict(np.zeros((80, 96), np.uint8))
+
+
+def test_other_classes_in_the_same_field_are_warned_of(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset = make_dataset(1)
+    dataset.apply_model(fast_model, label_field="pred")
+    other = load_model("resclip-tiny", ["cloth", "ground"], sfr=None, device="cpu")
+    with caplog.at_level(logging.WARNING, logger="fiftyone_resclip"):
+        dataset.apply_model(other, label_field="pred")
+    assert "Field 'pred' had other classes" in caplog.text
+    assert dataset.mask_targets["pred"] == {1: "cloth", 2: "ground"}
+
+
+def test_the_reader_of_images_can_be_sent_to_workers(fast_model: ResCLIPModel) -> None:
+    assert pickle.loads(pickle.dumps(fast_model.build_get_item())).config == fast_model.segmenter.config
+
+
+def test_settings_come_from_the_preset_and_the_keywords() -> None:
+    model = load_model("resclip-tiny", "red cloth, snow", preset_name="voc21", prob_threshold=0.2, sfr=None, device="cpu")
+    config = model.segmenter.config
+    assert (config.window, config.prob_threshold, config.sfr, config.rcs) == (None, 0.2, None, preset("voc21").rcs)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, VocabularyError, "classes must name what to look for, but got none"),
+        ({"classes": []}, VocabularyError, "at least one class"),
+        ({"classes": ["a"], "preset_name": "voc"}, ConfigError, "did you mean 'voc2"),
+        ({"classes": ["a"], "strategi": "naclip"}, ConfigError, "did you mean 'strategy'?"),
+        ({"classes": ["a"], "prob_threshold": 3}, ConfigError, r"prob_threshold must be in \[0, 1\]"),
+    ],
+)
+def test_bad_arguments_are_refused_before_weights_are_loaded(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        load_model("resclip-vit-b-16", **options)
