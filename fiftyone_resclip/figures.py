@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 _MARGIN_PX, _TITLE_PX = 8, 26
-_INK, _PAPER, _VOID = "#222222", "#ffffff", "#d8d8d8"
+_INK, _PAPER = "#222222", "#ffffff"
+
+#: What :func:`paint` gives to pixels without a class.
+VOID = "#d8d8d8"
 
 
 def paint(mask: NDArray[np.integer], colours: Sequence[str]) -> Image.Image:
@@ -22,7 +25,7 @@ def paint(mask: NDArray[np.integer], colours: Sequence[str]) -> Image.Image:
     Returns:
         an RGB image
     """
-    palette = np.array([ImageColor.getrgb(_VOID), *map(ImageColor.getrgb, colours)], dtype=np.uint8)
+    palette = np.array([ImageColor.getrgb(VOID), *map(ImageColor.getrgb, colours)], dtype=np.uint8)
     return Image.fromarray(palette[np.where(mask <= len(colours), mask, 0)])
 
 

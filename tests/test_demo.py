@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fiftyone_resclip import demo, figures
-from fiftyone_resclip.tiny.measure import DEMO_CLASSES, METHODS
+from fiftyone_resclip.tiny.measure import COLOUR_CLASSES, METHODS
 
 
 def test_the_demo_ends_with_picture_table_and_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,7 +28,7 @@ def test_the_demo_ends_with_picture_table_and_report(tmp_path: Path, capsys: pyt
     dataset = fo.load_dataset(demo.DATASET_NAME)
     for name in METHODS:
         assert len(dataset.exists(demo.field_of(name))) == 6
-        assert dataset.mask_targets[demo.field_of(name)] == dict(enumerate(DEMO_CLASSES, start=1))
+        assert dataset.mask_targets[demo.field_of(name)] == dict(enumerate(COLOUR_CLASSES, start=1))
     dataset.delete()
     assert not math.isnan(results["ResCLIP"].miou)
 

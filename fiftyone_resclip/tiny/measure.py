@@ -41,7 +41,7 @@ METHODS: Mapping[str, ResCLIPConfig] = {
 }
 
 COLOUR_CLASSES: tuple[str, ...] = tuple(f"{colour} cloth" for colour in COLOURS)
-DEMO_CLASSES: tuple[str, ...] = (*COLOUR_CLASSES, *GROUNDS)
+COLOURS_AND_GROUNDS: tuple[str, ...] = (*COLOUR_CLASSES, *GROUNDS)
 PAIR_CLASSES: tuple[str, ...] = (*(cloth.name for cloth in ALL_CLOTHS), *GROUNDS)
 
 _ZERO_SHOT_IMAGES, _DENSE_IMAGES = 960, 100
@@ -110,7 +110,7 @@ def agreement(backbone: Backbone, precision: Precision, n_images: int = 20) -> f
         share of pixels with the same label, in percent
     """
     scenes = [_tensor(held_out_scene(index, (144, 192), 2 + index % 4)) for index in range(n_images)]
-    vocabulary = Vocabulary.parse(list(DEMO_CLASSES))
+    vocabulary = Vocabulary.parse(list(COLOURS_AND_GROUNDS))
     full, half = (ResCLIP(backbone, vocabulary, replace(CONFIG, precision=p)).segment(scenes) for p in ("float32", precision))
     same = [float((a.labels == b.labels).float().mean()) for a, b in zip(full, half, strict=True)]
     return round(100 * float(np.mean(same)), 3)
@@ -125,7 +125,9 @@ def report(backbone: Backbone) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in backbone.model.parameters()),
         "zero_shot_accuracy": zero_shot(backbone),
         "miou_colours": {name: _percent(dense(backbone, config, COLOUR_CLASSES)) for name, config in METHODS.items()},
-        "miou_colours_and_grounds": {name: _percent(dense(backbone, config, DEMO_CLASSES)) for name, config in METHODS.items()},
+        "miou_colours_and_grounds": {
+            name: _percent(dense(backbone, config, COLOURS_AND_GROUNDS)) for name, config in METHODS.items()
+        },
         "miou_pairs_naclip": {"named": _mean(cloths[~never]), "never_named": _mean(cloths[never])},
         "label_agreement_with_float32": {name: agreement(backbone, name) for name in ("bfloat16", "float16")},
     }

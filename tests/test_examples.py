@@ -1,0 +1,67 @@
+"""The examples run as they stand, and the README quotes them and the measured figures."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+
+from fiftyone_resclip import cli
+from fiftyone_resclip.tiny.measure import METHODS
+from tests.conftest import CLASSES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def run(name: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    runpy.run_path(str(ROOT / "examples" / name))
+
+
+def test_label_a_dataset(
+    make_dataset: Callable[..., fo.Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_dataset(2)
+    for path in tmp_path.glob("*-truth.png"):
+        path.unlink()
+    run("label_a_dataset.py", [str(tmp_path), "resclip-tiny", "red cloth", "snow"], monkeypatch)
+    assert "2 of 2 images labelled" in capsys.readouterr().out
+    newest = fo.load_dataset(fo.list_datasets()[-1])
+    assert newest.mask_targets["resclip"] == {1: "red cloth", 2: "snow"}
+
+
+def test_zoo_and_evaluate(
+    make_dataset: Callable[..., fo.Dataset], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["install"]) == 0
+    try:
+        run("zoo_and_evaluate.py", [make_dataset(2).name, "resclip-tiny"], monkeypatch)
+    finally:
+        cli.main(["uninstall"])
+    printed = capsys.readouterr().out
+    assert "mIoU" in printed
+    assert all(name in printed for name in CLASSES)
+
+
+def test_the_figures_of_the_readme_are_the_measured_ones() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "tiny.json").read_text(encoding="utf-8"))
+    for name in METHODS:
+        row = f"| {name} | {measured['miou_colours'][name]:.1f} | {measured['miou_colours_and_grounds'][name]:.1f} |"
+        assert row in README
+
+
+def test_the_python_of_the_readme_runs_in_six_lines(
+    make_dataset: Callable[..., fo.Dataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_dataset(1)
+    lines = [line for line in README.split("```python\n")[1].split("```")[0].splitlines() if line]
+    assert len(lines) == 6
+    assert lines.pop() == "fo.launch_app(dataset).wait()"
+    code = "\n".join(lines).replace("/path/to/images", str(tmp_path)).replace("resclip-vit-b-16", "resclip-tiny")
+    exec(compile(code, "README.md", "exec"), {})
+    assert "images labelled" in capsys.readouterr().out
