@@ -118,7 +118,7 @@ def table(results: Mapping[str, Evaluation]) -> str:
         values = " ".join(f"{value:7.1f}" for value in result.iou.values())
         lines.append(f"{name:<18} {result.miou:6.2f} {result.pixel_accuracy:7.2f}  {values}")
     lines.append(
-        "\nmIoU: mean over classes of intersection / union over all images; pixels: share of right ones; in %, the ground not counted."
+        "\nmIoU: mean over classes of intersection / union over all images; pixels: share of right ones; in %, without ground."
     )
     lines.append("A tiny model on generated cloth: it shows how the methods differ, not what they reach on photographs.")
     return "\n".join(lines)
