@@ -53,6 +53,8 @@ def test_the_figures_of_the_readme_are_the_measured_ones() -> None:
     for name in METHODS:
         row = f"| {name} | {measured['miou_colours'][name]:.1f} | {measured['miou_colours_and_grounds'][name]:.1f} |"
         assert row in README
+    half = measured["label_agreement_with_float32"]
+    assert f"{half['bfloat16']:.3f} %, float16 {half['float16']:.3f} %" in README
 
 
 def test_the_python_of_the_readme_runs_in_six_lines(

@@ -118,16 +118,18 @@ def check_case(
     ``change`` alters the settings first, for tests that the goldens can fail.
     """
     outcome = Outcome(case["name"])
-    grid = sorted((min(case["height"], case["slide_crop"] or 10**9) // 16, min(case["width"], case["slide_crop"] or 10**9) // 16))
-    if grid[0] * grid[1] == 196 and grid != [14, 14]:
+    config = change(config_of(case))
+    first = window_boxes((case["height"], case["width"]), config.window)[0]
+    grid = ((first.bottom - first.top) // backbone.patch_px, (first.right - first.left) // backbone.patch_px)
+    trained = tuple(backbone.model.visual.grid_size)
+    if grid[0] * grid[1] == trained[0] * trained[1] and grid != trained:
         outcome.decision = "the trained position table is taken for its own grid only"
         return outcome
     gold: Arrays = dict(np.load(folder / f"{case['name']}.npz"))
-    config = change(config_of(case))
     text = torch.from_numpy(gold["query_features"].astype(np.float32))
     segmenter = ResCLIP(backbone, vocabulary_of(gold["query_idx"]), config, text)
     image = torch.from_numpy(np.asarray(Image.open(folder / f"{case['name']}.png").convert("RGB")).copy()).permute(2, 0, 1)
-    limit = TOLERANCE_WITH_TIES if grid[1] % 2 and case["use_sfr"] else TOLERANCE
+    limit = TOLERANCE_WITH_TIES if max(grid) % 2 and case["use_sfr"] else TOLERANCE
     for number, box in enumerate(window_boxes((image.shape[1], image.shape[2]), config.window)):
         pixels = backbone.normalise(image[None, :, box.rows, box.columns])
         _check_window(outcome, segmenter, pixels, gold, number, limit)
