@@ -1,16 +1,12 @@
-"""The frozen CLIP: trunk tokens and attention maps, the last block in parts, the text encoder; and which towers can be used.
+"""The frozen CLIP: trunk tokens and attention maps, the last block in parts, the text encoder.
 
-Weights come through open_clip's own loader. What the last block does with its parts is decided in
-:mod:`fiftyone_resclip.segmenter`.
+What the last block does with its parts is decided in :mod:`fiftyone_resclip.segmenter`; where weights come from, in
+:mod:`fiftyone_resclip.weights`.
 """
 
 from __future__ import annotations
 
-import copy
-import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +16,10 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 from torch.nn import functional
 
-from fiftyone_resclip.config import MODELS, Source
+from fiftyone_resclip.architectures import refusal_message
 from fiftyone_resclip.core.text import ensemble
-from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError, WeightsError, unknown
+from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
+from fiftyone_resclip.weights import load_clip, random_clip
 
 _TEXTS_AT_ONCE = 256
 
@@ -61,10 +58,10 @@ class Backbone:
 
     def __init__(self, model: open_clip.CLIP, tokenizer: Any, name: str = "CLIP") -> None:
         if not (isinstance(model, open_clip.CLIP) and isinstance(model.visual, VisionTransformer)):
-            raise BackboneError(_refusal_message(name, f"it is a {type(model).__name__}"))
+            raise BackboneError(refusal_message(name, f"it is a {type(model).__name__}"))
         plain = all(type(block) is ResidualAttentionBlock for block in model.visual.transformer.resblocks)
         if not plain or model.visual.attn_pool is not None or model.visual.pool_type != "tok":
-            raise BackboneError(_refusal_message(name, "its blocks or its pooling are others"))
+            raise BackboneError(refusal_message(name, "its blocks or its pooling are others"))
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
@@ -81,7 +78,7 @@ class Backbone:
         """Loads a CLIP with its weights.
 
         Args:
-            model ("resclip-vit-b-16"): a name of :data:`MODELS`, an architecture of open_clip, the path of an open_clip JSON
+            model ("resclip-vit-b-16"): a name of ``config.MODELS``, an architecture of open_clip, the path of an open_clip JSON
                 config, or a folder with ``open_clip_config.json`` and weights
             pretrained (None): a tag of open_clip or a checkpoint file; needed for architectures and JSON configs, and replaces
                 the weights of a named model
@@ -94,27 +91,7 @@ class Backbone:
             BackboneError: if the model is unknown or no plain ViT
             WeightsError: if the weights are unknown, missing, can't be fetched or don't fit
         """
-        architecture, default_weights = MODELS.get(model, Source(_architecture(model), None))
-        weights = _weights(pretrained) or default_weights
-        _refuse_unsupported(model, architecture)
-        _refuse_unknown_weights(model, architecture, weights)
-        place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        with _weights_errors(model, architecture, weights), _quiet():
-            clip = open_clip.create_model(
-                architecture,
-                pretrained=weights,
-                device=place,
-                precision="fp32",
-                force_quick_gelu=_wants_quick_gelu(architecture, weights),
-                require_pretrained=True,
-            )
-            tokenizer = open_clip.get_tokenizer(architecture)
-        for name, values in clip.state_dict().items():
-            if values.is_floating_point() and not bool(values.isfinite().all()):
-                raise WeightsError(
-                    f"the weights {weights or architecture!r} must be finite, but {name} is not; get the file anew"
-                )
-        return cls(clip, tokenizer, model)
+        return cls(*load_clip(model, pretrained, device), model)
 
     @classmethod
     def random(cls, architecture: str, seed: int, device: str | torch.device = "cpu") -> Backbone:
@@ -128,12 +105,7 @@ class Backbone:
         Returns:
             the backbone, float32
         """
-        _refuse_unsupported(architecture, architecture)
-        with torch.random.fork_rng(devices=[]), _quiet():
-            torch.manual_seed(seed)
-            clip = open_clip.create_model(architecture, device=device)
-            tokenizer = open_clip.get_tokenizer(architecture)
-        return cls(clip, tokenizer, architecture)
+        return cls(*random_clip(architecture, seed, device), architecture)
 
     @property
     def device(self) -> torch.device:
@@ -270,32 +242,6 @@ class Backbone:
         return torch.cat([table[:1], resampled[0].flatten(1).T])
 
 
-def refusal(model_config: Mapping[str, Any]) -> str | None:
-    """Says why an open_clip configuration can't be used.
-
-    Args:
-        model_config: as in open_clip's JSON files
-
-    Returns:
-        the reason in a few words; ``None`` if it can be used
-    """
-    vision, text = model_config.get("vision_cfg", {}), model_config.get("text_cfg", {})
-    reasons = (
-        ("timm_model_name" in vision, "its image tower is a timm model"),
-        (not isinstance(vision.get("layers", 12), int), "its image tower is a ResNet"),
-        ("multimodal_cfg" in model_config, "it is a CoCa"),
-        ("hf_model_name" in text, "its text tower is not open_clip's own"),
-        (bool(model_config.get("custom_text")), "it is a CustomTextCLIP"),
-        (bool(vision.get("attentional_pool")), "its image tower ends in attentional pooling"),
-        (vision.get("pool_type", "tok") != "tok", "its image tower is not trained on the class token"),
-        (vision.get("block_type") == "custom" or any(vision.get(k) for k in _CUSTOM_BLOCK_KEYS), "its blocks are not CLIP's"),
-    )
-    return next((reason for holds, reason in reasons if holds), None)
-
-
-_CUSTOM_BLOCK_KEYS = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
-
-
 def _project(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of a block, each ``(B, heads, N, d)``."""
     attn = block.attn
@@ -310,123 +256,3 @@ def _block_with_map(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tens
     attn = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
     tokens = tokens + block.ls_1(block.attn.out_proj((attn @ v).transpose(1, 2).flatten(2)))
     return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), attn
-
-
-def _weights(pretrained: str | Path | None) -> str | None:
-    """A tag as it is, a file by its full path."""
-    if pretrained is None:
-        return None
-    path = Path(pretrained).expanduser()
-    return str(path) if path.is_file() else str(pretrained)
-
-
-def _architecture(model: str) -> str:
-    """Turns what a user calls a model into a name for open_clip, registering JSON configs."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return f"local-dir:{path}"
-    if path.suffix == ".json":
-        _read_config(path)  # open_clip would keep a broken file in its list, and fail on it from then on
-        open_clip.add_model_config(path)
-        return path.stem
-    return model
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"model config {str(path)!r} must be a readable JSON file, but: {error}") from error
-    model_config = config.get("model_cfg", config) if isinstance(config, dict) else None
-    if not isinstance(model_config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model_config):
-        raise BackboneError(f"model config {str(path)!r} must have embed_dim, vision_cfg and text_cfg, as open_clip's own have")
-    return model_config
-
-
-def _refuse_unsupported(model: str, architecture: str) -> None:
-    if architecture.startswith("local-dir:"):
-        config = _read_config(Path(architecture.removeprefix("local-dir:")) / "open_clip_config.json")
-    else:
-        config = open_clip.get_model_config(architecture)
-    if config is None:
-        raise BackboneError(unknown("model", model, [*MODELS, *supported_architectures()]))
-    reason = refusal(config)
-    if reason:
-        raise BackboneError(_refusal_message(model, reason))
-
-
-def supported_architectures() -> list[str]:
-    """Lists the architectures of open_clip whose configuration can be used."""
-    return [name for name in open_clip.list_models() if refusal(copy.deepcopy(open_clip.get_model_config(name))) is None]
-
-
-def _refusal_message(name: str, reason: str) -> str:
-    return (
-        f"the image tower of {name!r} must be a plain CLIP ViT with a class token, but {reason}; "
-        f"use for example {', '.join(repr(m) for m in MODELS)} or another ViT of open_clip.CLIP, such as 'ViT-B-16'"
-    )
-
-
-def _refuse_unknown_weights(model: str, architecture: str, weights: str | None) -> None:
-    if architecture.startswith("local-dir:"):
-        return
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if weights is None:
-        raise WeightsError(f"model {model!r} needs pretrained: a checkpoint file or one of {', '.join(tags) or 'no known tags'}")
-    if weights not in tags and not Path(weights).is_file():
-        if Path(weights).suffix:
-            raise WeightsError(f"pretrained must be a tag or an existing checkpoint file, but {weights!r} is not there")
-        raise WeightsError(unknown(f"pretrained tag of {architecture}", weights, tags))
-
-
-def _wants_quick_gelu(architecture: str, weights: str | None) -> bool:
-    """Whether a pretrained tag was trained with QuickGELU; open_clip itself only warns when the architecture is without."""
-    return bool(weights and (open_clip.get_pretrained_cfg(architecture, weights) or {}).get("quick_gelu"))
-
-
-def _architecture_for(architecture: str, tag: str) -> str:
-    """The architecture that fits a tag's weights when they come as a file, which can't tell its activation."""
-    quick = f"{architecture}-quickgelu"
-    return quick if _wants_quick_gelu(architecture, tag) and quick in open_clip.list_models() else architecture
-
-
-@contextmanager
-def _weights_errors(model: str, architecture: str, weights: str | None) -> Iterator[None]:
-    """Turns whatever the loader says into one sentence: which file, what is wrong with it, what to do."""
-    try:
-        yield
-    except Exception as error:
-        source = open_clip.get_pretrained_cfg(architecture, weights) if weights else {}
-        if source and not Path(str(weights)).is_file():
-            file = source.get("hf_hub") or source.get("url")
-            raise WeightsError(
-                f"the weights {weights!r} of {model!r} could not be fetched ({_first_line(error)}). Without network: get the "
-                f"file {file} (for a name ending in '/', its open_clip_model.safetensors) on another machine and load "
-                f"{_architecture_for(architecture, str(weights))!r} with its path as pretrained"
-            ) from error
-        raise WeightsError(
-            f"the weights {weights or architecture!r} must fit {model!r}, but could not be loaded: {_first_line(error, 300)}"
-        ) from error
-
-
-def _first_line(error: BaseException, limit: int = 160) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[:limit] + "…"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences open_clip's notes for as long as it loads.
-
-    They go to the root logger by ``logging.info``, which would also leave a handler there that prints everybody's notes from
-    then on.
-    """
-    root, placeholder = logging.getLogger(), logging.NullHandler()
-    before = root.level
-    root.addHandler(placeholder)
-    root.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        root.setLevel(before)
-        root.removeHandler(placeholder)

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parent.parent / "fiftyone_resclip"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config", "vocabulary"),
     ("core",),
-    ("backbone",),
-    ("segmenter", "architectures"),
+    ("backbone", "architectures", "weights"),
+    ("segmenter",),
     ("images", "masks", "metrics", "figures", "database", "install", "provenance"),
     ("model", "labeling", "evaluation", "zoo_source", "zoo", "tiny"),
     ("app",),

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fiftyone_resclip import backbone as module
-from fiftyone_resclip.backbone import Backbone, refusal, supported_architectures
+from fiftyone_resclip.architectures import refusal, supported_architectures
+from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.config import STRATEGIES
 from fiftyone_resclip.core.attention import attention
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError, WeightsError
