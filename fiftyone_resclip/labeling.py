@@ -6,7 +6,6 @@ run that is killed loses at most one batch, and running it again takes up where 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,6 @@ from torch.utils.data import DataLoader, Dataset
 from fiftyone_resclip import masks
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.model import Picture, PictureReader, ResCLIPModel, Unreadable
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[["LabelingReport"], None]
 
@@ -111,11 +108,9 @@ def iter_label(
     Yields:
         the same report, updated: once before the work, then after each batch
     """
-    _check(samples, label_field, model, overwrite)
-    dataset = samples._dataset
-    if dataset.has_sample_field(label_field) and dataset.mask_targets.get(label_field) != model.mask_targets:
-        dataset.clear_sample_field(label_field)  # else a kill in the middle would leave old values under new names
-    masks.declare_field(dataset, label_field, model.mask_targets)
+    _check(samples)
+    _make_room(samples, label_field, model, overwrite)
+    masks.declare_field(samples._dataset, label_field, model.mask_targets)
     todo = samples if overwrite else samples.exists(label_field, False)
     report = LabelingReport(total=len(todo), skipped=len(samples) - len(todo))
     started = time.monotonic()
@@ -149,7 +144,7 @@ class _Pictures(Dataset[Picture | Unreadable]):
         return self.reader({"filepath": self.paths[index]})
 
 
-def _check(samples: Any, label_field: str, model: ResCLIPModel, overwrite: bool) -> None:
+def _check(samples: Any) -> None:
     if not isinstance(samples, fo.core.collections.SampleCollection):
         raise DatasetError(f"samples must be a FiftyOne dataset or view, but got {type(samples).__name__}")
     if len(samples) == 0:
@@ -164,13 +159,12 @@ def _check(samples: Any, label_field: str, model: ResCLIPModel, overwrite: bool)
             "samples must be of the dataset itself: a view of frames, patches or clips is a copy that would take the masks with "
             "it; label the samples, or use apply_model for the frames of videos"
         )
-    _refuse_other_masks(samples, label_field, model, overwrite)
 
 
-def _refuse_other_masks(samples: Any, label_field: str, model: ResCLIPModel, overwrite: bool) -> None:
+def _make_room(samples: Any, label_field: str, model: ResCLIPModel, overwrite: bool) -> None:
     """Keeps masks that mean something else from getting our class names, and the other way round."""
     dataset = samples._dataset
-    if not dataset.has_sample_field(label_field) or dataset.mask_targets.get(label_field) == model.mask_targets:
+    if not masks.has_masks(dataset, label_field) or dataset.mask_targets.get(label_field) == model.mask_targets:
         return
     own, all_masks = len(samples.exists(label_field)), len(dataset.exists(label_field))
     if all_masks > own or (own and not overwrite):
@@ -179,6 +173,7 @@ def _refuse_other_masks(samples: Any, label_field: str, model: ResCLIPModel, ove
             f"field {label_field!r} holds masks of other classes ({', '.join(before.values()) or 'without names'}); "
             "use another field, or overwrite the whole of it"
         )
+    dataset.clear_sample_field(label_field)  # else a kill in the middle would leave old values under new names
 
 
 def _save(

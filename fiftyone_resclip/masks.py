@@ -109,6 +109,29 @@ def declare_field(dataset: fo.Dataset, field: str, mask_targets: MaskTargets) ->
     dataset.save()
 
 
+def has_masks(dataset: fo.Dataset, field: str) -> bool:
+    """Says whether a field of segmentations exists.
+
+    Args:
+        dataset: a FiftyOne dataset
+        field: name; ``frames.`` before it for a field of video frames
+
+    Returns:
+        False if there is no such field
+
+    Raises:
+        DatasetError: if there is, but it holds something else
+    """
+    frame_field = field.removeprefix("frames.")
+    schema = dataset.get_field_schema() if field == frame_field else dataset.get_frame_field_schema()
+    existing = (schema or {}).get(frame_field)
+    if existing is not None and getattr(existing, "document_type", None) is not fo.Segmentation:
+        raise DatasetError(
+            f"field {field!r} must hold Segmentation labels or be new, but it holds {existing}; choose another name"
+        )
+    return existing is not None
+
+
 def colours(n_classes: int) -> list[str]:
     """Gives well separated colours, the same at every call.
 

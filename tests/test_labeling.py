@@ -78,6 +78,15 @@ def test_masks_of_other_classes_are_not_mixed(make_dataset: MakeDataset, fast_mo
     assert max(s.pred.mask.max() for s in dataset) <= 2
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_field_of_another_type_keeps_its_values(make_dataset: MakeDataset, fast_model: ResCLIPModel, overwrite: bool) -> None:
+    dataset = make_dataset(2)
+    dataset.set_values("score", [0.25, 0.75])
+    with pytest.raises(DatasetError, match="field 'score' must hold Segmentation labels or be new"):
+        label(dataset, fast_model, "score", overwrite=overwrite, progress=False)
+    assert dataset.values("score") == [0.25, 0.75]
+
+
 def test_masks_without_names_are_somebody_elses(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
     dataset = make_dataset(2)
     dataset.default_mask_targets = {7: "car"}
