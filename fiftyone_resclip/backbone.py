@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fiftyone_resclip.architectures import refusal_message
+from fiftyone_resclip.config import STRATEGIES
+from fiftyone_resclip.core.attention import attention
 from fiftyone_resclip.core.text import ensemble
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
 from fiftyone_resclip.weights import load_clip, random_clip
@@ -197,10 +199,9 @@ class Backbone:
             tokens, ``(B, N, D)``, class token first, not normalised
         """
         block = self._blocks[-1]
-        tokens = block.attn.out_proj((attn @ trunk.v).transpose(1, 2).flatten(2))
+        tokens = _attend(block, attn, trunk.v)
         if residual_arch:
-            tokens = trunk.tokens + block.ls_1(tokens)
-            tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+            tokens = _with_residual(block, trunk.tokens, tokens)
         projected: Tensor = self._visual.ln_post(tokens) @ self._visual.proj
         return projected
 
@@ -253,6 +254,18 @@ def _project(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Ten
 def _block_with_map(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Runs a whole block and keeps its attention, ``(B, heads, N, N)``, which the fused kernel would not show."""
     q, k, v = _project(block, tokens)
-    attn = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
-    tokens = tokens + block.ls_1(block.attn.out_proj((attn @ v).transpose(1, 2).flatten(2)))
-    return tokens + block.ls_2(block.mlp(block.ln_2(tokens))), attn
+    attn = attention(q, k, STRATEGIES["vanilla"])
+    return _with_residual(block, tokens, _attend(block, attn, v)), attn
+
+
+def _attend(block: ResidualAttentionBlock, attn: Tensor, v: Tensor) -> Tensor:
+    """Values gathered by an attention, ``(B, N, D)``."""
+    attended: Tensor = block.attn.out_proj((attn @ v).transpose(1, 2).flatten(2))
+    return attended
+
+
+def _with_residual(block: ResidualAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
+    """The rest of a block after its attention: both residual connections and the MLP."""
+    tokens = tokens + block.ls_1(attended)
+    result: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return result

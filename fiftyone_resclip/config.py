@@ -17,7 +17,6 @@ from fiftyone_resclip.errors import ConfigError, unknown
 
 StrategyName = Literal["vanilla", "sclip", "clearclip", "naclip"]
 ArchName = Literal["residual", "bare"]
-PresetName = Literal["voc21", "voc20", "context60", "context59", "coco_object", "coco_stuff", "ade20k", "cityscapes", "fast"]
 Remainder = Literal["stretch", "pad"]
 Precision = Literal["float32", "bfloat16", "float16"]
 

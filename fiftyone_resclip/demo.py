@@ -26,7 +26,7 @@ from fiftyone_resclip.images import read_image
 from fiftyone_resclip.labeling import label
 from fiftyone_resclip.model import ResCLIPModel
 from fiftyone_resclip.segmenter import ResCLIP
-from fiftyone_resclip.tiny.measure import COLOUR_CLASSES, METHODS, held_out_scene
+from fiftyone_resclip.tiny.measure import COLOUR_CLASSES, METHODS, dense_scene
 from fiftyone_resclip.tiny.scenes import COLOURS, class_map
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -86,7 +86,7 @@ def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
     masks.declare_field(dataset, _TRUTH, masks.targets(Vocabulary.parse(list(COLOUR_CLASSES))))
     samples = []
     for index in range(n_images):
-        scene = held_out_scene(_FIRST_SCENE + index, (144, 192), 2 + index % 4)
+        scene = dense_scene(_FIRST_SCENE + index)
         image_path, mask_path = (folder / part / f"scene-{index:03d}.png" for part in ("images", _TRUTH))
         image_path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(scene.image).save(image_path)

@@ -92,16 +92,10 @@ def declare_field(dataset: fo.Dataset, field: str, mask_targets: MaskTargets) ->
     Raises:
         DatasetError: if the field exists and holds something else than segmentations
     """
+    is_new = not has_masks(dataset, field)
     frame_field = field.removeprefix("frames.")
-    of_frames = field != frame_field
-    schema = dataset.get_frame_field_schema() if of_frames else dataset.get_field_schema()
-    existing = (schema or {}).get(frame_field)
-    if existing is not None and getattr(existing, "document_type", None) is not fo.Segmentation:
-        raise DatasetError(
-            f"field {field!r} must hold Segmentation labels or be new, but it holds {existing}; choose another name"
-        )
-    add = dataset.add_frame_field if of_frames else dataset.add_sample_field
-    if existing is None:
+    add = dataset.add_sample_field if field == frame_field else dataset.add_frame_field
+    if is_new:
         add(frame_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
     add(f"{frame_field}.confidence", fo.FloatField)
     dataset.mask_targets = {**dataset.mask_targets, field: dict(mask_targets)}

@@ -93,7 +93,7 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         SamplesMixin.__init__(self)
         self.segmenter = segmenter
         self.failures: dict[str, str] = {}
-        self._written: list[tuple[Any, fo.Segmentation]] = []
+        self._written: tuple[Any, fo.Segmentation] | None = None
 
     @property
     def mask_targets(self) -> dict[int, str]:
@@ -160,7 +160,7 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
                 labels.append(None)
             else:
                 labels.append(masks.to_segmentation(next(label_maps), n_classes))
-        self._written = [(s, label) for s, label in zip(samples or (), labels, strict=False) if label is not None][:1]
+        self._written = next((pair for pair in zip(samples or (), labels, strict=False) if pair[1] is not None), None)
         return labels
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -173,13 +173,14 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         ``apply_model`` does not tell a model which field it fills, and sets no targets itself. After a batch, the label that was
         returned is found on its sample, and with it the field.
         """
-        for sample, label in self._written:
-            dataset, prefix = sample.dataset, "frames." if isinstance(sample, (Frame, FrameView)) else ""
-            for field in sample.field_names:
-                value = sample[field]
-                if isinstance(value, fo.Segmentation) and value.id == label.id:
-                    self._declare(dataset, prefix + field)
-        self._written = []
+        if self._written is None:
+            return
+        (sample, label), self._written = self._written, None
+        prefix = "frames." if isinstance(sample, (Frame, FrameView)) else ""
+        for field in sample.field_names:
+            value = sample[field]
+            if isinstance(value, fo.Segmentation) and value.id == label.id:
+                self._declare(sample.dataset, prefix + field)
 
     def _declare(self, dataset: fo.Dataset, field: str) -> None:
         before = dataset.mask_targets.get(field)

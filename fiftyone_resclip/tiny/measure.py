@@ -53,6 +53,11 @@ def held_out_scene(index: int, image_hw: tuple[int, int], n_cloths: int) -> Scen
     return draw_scene(np.random.default_rng([_HELD_OUT_SEED, index]), image_hw, n_cloths)
 
 
+def dense_scene(index: int) -> Scene:
+    """Draws a held-out scene as dense predictions are measured on: 144x192 px with 2 to 5 cloths."""
+    return held_out_scene(index, (144, 192), 2 + index % 4)
+
+
 def zero_shot(backbone: Backbone, n_images: int = _ZERO_SHOT_IMAGES) -> dict[str, float]:
     """Names single cloths among all 24 colour-pattern pairs, by whole-image features.
 
@@ -91,7 +96,7 @@ def dense(
     segmenter = ResCLIP(backbone, Vocabulary.parse(list(class_names)), config)
     total = np.zeros((len(class_names), len(class_names) + 1), dtype=np.int64)
     for index in range(n_images):
-        scene = held_out_scene(index, (144, 192), 2 + index % 4)
+        scene = dense_scene(index)
         prediction = segmenter.segment([_tensor(scene)])[0].labels.cpu().numpy()
         truth = class_map(scene, class_names).astype(np.int64) - 1
         total += metrics.confusion_matrix(truth, prediction, len(class_names))
@@ -109,7 +114,7 @@ def agreement(backbone: Backbone, precision: Precision, n_images: int = 20) -> f
     Returns:
         share of pixels with the same label, in percent
     """
-    scenes = [_tensor(held_out_scene(index, (144, 192), 2 + index % 4)) for index in range(n_images)]
+    scenes = [_tensor(dense_scene(index)) for index in range(n_images)]
     vocabulary = Vocabulary.parse(list(COLOURS_AND_GROUNDS))
     full, half = (ResCLIP(backbone, vocabulary, replace(CONFIG, precision=p)).segment(scenes) for p in ("float32", precision))
     same = [float((a.labels == b.labels).float().mean()) for a, b in zip(full, half, strict=True)]

@@ -107,9 +107,7 @@ def run_stage(model: open_clip.CLIP, stage: Stage, seed: Sequence[int], log: Pat
     """Trains ``model`` in place for one stage; see :func:`train`."""
     rng = np.random.default_rng([*seed, 1_000_000])
     optimiser = torch.optim.AdamW(_parameter_groups(model), lr=stage.peak_lr, betas=(0.9, 0.98), eps=1e-6)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, max_lr=stage.peak_lr, total_steps=max(stage.cycle_steps, 2), pct_start=0.1
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=stage.peak_lr, total_steps=stage.cycle_steps, pct_start=0.1)
     loader: DataLoader[tuple[Tensor, list[str]]] = DataLoader(
         Pairs(seed, stage), batch_size=None, num_workers=1, prefetch_factor=4
     )
