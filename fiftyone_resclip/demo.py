@@ -21,7 +21,8 @@ from fiftyone_resclip import figures, masks
 from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.database import require_database
-from fiftyone_resclip.evaluation import Evaluation, evaluate
+from fiftyone_resclip.evaluation import evaluate
+from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 from fiftyone_resclip.images import read_image
 from fiftyone_resclip.labeling import label
 from fiftyone_resclip.model import ResCLIPModel
@@ -36,7 +37,7 @@ _VOID = 255
 _FIRST_SCENE = 10_000  # the card's figures come from the scenes below
 
 
-def run(folder: Path, n_images: int = 40, app: bool = False) -> Mapping[str, Evaluation]:
+def run(folder: Path, n_images: int = 40, app: bool = False) -> Mapping[str, SemanticEvaluationResults]:
     """Runs the demo.
 
     Args:
@@ -102,7 +103,7 @@ def field_of(method: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in method.lower()).strip("_").replace("__", "_")
 
 
-def table(results: Mapping[str, Evaluation]) -> str:
+def table(results: Mapping[str, SemanticEvaluationResults]) -> str:
     """Prints as text what each method reached.
 
     Args:
@@ -124,7 +125,7 @@ def table(results: Mapping[str, Evaluation]) -> str:
     return "\n".join(lines)
 
 
-def _write(folder: Path, dataset: fo.Dataset, results: Mapping[str, Evaluation]) -> None:
+def _write(folder: Path, dataset: fo.Dataset, results: Mapping[str, SemanticEvaluationResults]) -> None:
     report = {name: _as_json(METHODS[name], result) for name, result in results.items()}
     content = {"images": len(dataset), "classes": list(COLOUR_CLASSES), "model": "resclip-tiny", "methods": report}
     (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -141,7 +142,7 @@ def _row(sample: fo.Sample, palette: list[str]) -> list[Image.Image]:
     return [read_image(sample.filepath), *(figures.paint(mask, palette) for mask in (truth, *predictions))]
 
 
-def _as_json(config: ResCLIPConfig, result: Evaluation) -> dict[str, Any]:
+def _as_json(config: ResCLIPConfig, result: SemanticEvaluationResults) -> dict[str, Any]:
     rounded = {name: round(value, 2) for name, value in result.iou.items()}
     numbers = {"miou": round(result.miou, 2), "pixel_accuracy": round(result.pixel_accuracy, 2), "iou": rounded}
     return {**numbers, "config": config.to_dict()}

@@ -6,17 +6,21 @@ FiftyOne keeps 0 for "nothing here", so class index ``i`` is written as value ``
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import DatasetError, ImageError
+from fiftyone_resclip.metrics import value_codes
 from fiftyone_resclip.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from fiftyone_resclip.core.labels import LabelMap
 
 MaskTargets = Mapping[int, str]
 
@@ -54,40 +58,84 @@ def write_mask(mask: NDArray[np.integer], path: Path) -> None:
     partial.replace(path)
 
 
-def read_mask(label: fo.Segmentation) -> NDArray[np.integer]:
+def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.integer]:
     """Reads a label's mask from memory or disk.
 
     Palette files give their indices, not their colours, which is where FiftyOne's own reader fails.
 
     Args:
         label: with ``mask`` or ``mask_path``
+        colours (False): whether classes are told by colour: then a value is ``0xRRGGBB``
 
     Returns:
         ``(H, W)`` integers
 
     Raises:
-        ImageError: if the file is missing or broken, or holds colours instead of ids
+        ImageError: if the file is missing or broken, or holds colours where ids are expected, or the other way round
     """
-    if label.mask is not None:
-        mask = np.asarray(label.mask)
-    else:
-        try:
-            with Image.open(label.mask_path) as image:
-                mask = np.asarray(image)
-        except (OSError, ValueError, SyntaxError, AttributeError, TypeError) as error:
-            raise ImageError(f"mask {label.mask_path!r} must be a readable image, but: {error}") from error
-    if mask.ndim != 2:
-        raise ImageError(f"mask {label.mask_path or 'in the database'!r} must be (H, W) class ids, but is {mask.shape}")
+    mask: NDArray[np.integer] = _read_file(label.mask_path, colours) if label.mask is None else np.asarray(label.mask)
+    is_colour = mask.ndim == 3 and mask.shape[2] >= 3
+    if is_colour != colours or (mask.ndim != 2 and not is_colour) or not np.issubdtype(mask.dtype, np.integer):
+        wanted = "(H, W, 3) colours, as its mask targets are" if colours else "(H, W) class ids"
+        raise ImageError(f"mask {label.mask_path or 'in the database'!r} must be {wanted}, but is {mask.shape} {mask.dtype}")
+    if colours:
+        red, green, blue = (mask[..., channel].astype(np.int64) for channel in range(3))
+        return red << 16 | green << 8 | blue
     return mask
 
 
-def declare_field(dataset: fo.Dataset, field: str, mask_targets: MaskTargets) -> None:
+def _read_file(path: str, colours: bool) -> NDArray[np.integer]:
+    try:
+        with Image.open(path) as image:
+            if image.mode == "1":  # reads 0 and 255, as FiftyOne shows it
+                return np.asarray(image.convert("L"))
+            return np.asarray(image.convert("RGB") if colours and image.mode == "P" else image)
+    except (OSError, ValueError, SyntaxError, AttributeError, TypeError) as error:
+        raise ImageError(f"mask {path!r} must be a readable image, but: {error}") from error
+
+
+def relabel(mask: NDArray[np.integer], new_values: Mapping[int, int], otherwise: int) -> NDArray[np.int64]:
+    """Gives each pixel another value.
+
+    Args:
+        mask: ``(H, W)`` integers
+        new_values: new value by old value
+        otherwise: for old values that are not among them
+
+    Returns:
+        ``(H, W)`` int64
+    """
+    values, codes = value_codes(mask)
+    table = np.array([new_values.get(value, otherwise) for value in values.tolist()], dtype=np.int64)
+    relabelled: NDArray[np.int64] = table[codes]
+    return relabelled
+
+
+def fit(mask: NDArray[np.integer], image_hw: tuple[int, ...]) -> NDArray[np.integer]:
+    """Resizes a mask by the nearest pixel; ids of any width stay what they are.
+
+    Args:
+        mask: ``(H, W)``
+        image_hw: height and width of the result
+
+    Returns:
+        ``image_hw``, same values
+    """
+    if mask.shape == tuple(image_hw):
+        return mask
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(image_hw, mask.shape, strict=True))
+    resized: NDArray[np.integer] = mask[rows[:, None], columns[None, :]]
+    return resized
+
+
+def declare_field(dataset: fo.Dataset, field: str, mask_targets: MaskTargets, palette: Sequence[str] | None = None) -> None:
     """Makes the field ready before anything is written: its type, confidence, class names and colours.
 
     Args:
         dataset: a FiftyOne dataset
         field: name; ``frames.`` before it for a field of video frames
         mask_targets: class name by mask value
+        palette (None): hex colour of each; by default from :func:`colours`
 
     Raises:
         DatasetError: if the field exists and holds something else than segmentations
@@ -99,7 +147,7 @@ def declare_field(dataset: fo.Dataset, field: str, mask_targets: MaskTargets) ->
         add(frame_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
     add(f"{frame_field}.confidence", fo.FloatField)
     dataset.mask_targets = {**dataset.mask_targets, field: dict(mask_targets)}
-    _colour_field(dataset, field, mask_targets)
+    _colour_field(dataset, field, mask_targets, palette or colours(len(mask_targets)))
     dataset.save()
 
 
@@ -145,9 +193,8 @@ def colours(n_classes: int) -> list[str]:
     return result
 
 
-def _colour_field(dataset: fo.Dataset, field: str, mask_targets: MaskTargets) -> None:
+def _colour_field(dataset: fo.Dataset, field: str, mask_targets: MaskTargets, palette: Sequence[str]) -> None:
     """Lets the App paint this field by class; colours the user chose for other fields stay."""
-    palette = colours(len(mask_targets))
     entries = [{"intTarget": value, "color": colour} for value, colour in zip(mask_targets, palette, strict=True)]
     scheme = dataset.app_config.color_scheme or fo.ColorScheme()
     scheme.color_by = "value"

@@ -15,13 +15,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("backbone", "architectures", "weights"),
     ("segmenter",),
-    ("images", "masks", "metrics", "figures", "database", "install", "provenance"),
+    ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance"),
     ("model", "labeling", "evaluation", "zoo_source", "zoo", "tiny"),
     ("app",),
     ("demo", "cli"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-TORCH_FREE = ("errors", "config", "vocabulary", "metrics", "install", "figures")
+TORCH_FREE = ("errors", "config", "vocabulary", "metrics", "boundaries", "install", "figures")
 FIFTYONE_FROM = LAYER["images"]
 
 

@@ -1,0 +1,192 @@
+"""Reads pairs of masks and counts their pixels; a mask that can't be read is counted and named, never passed over in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fiftyone_resclip import masks, metrics
+from fiftyone_resclip.boundaries import BoundaryCounts, boundary_counts
+from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.evaluation.matching import ClassMatch, Count, MaskField
+
+
+@dataclass
+class Outcome:
+    """What one image gave.
+
+    Attributes:
+        name: its file; for a frame, with its number
+        count: the pixels
+        truth_id: of the ground-truth label
+        pred_id: of the predicted label, if there is one
+        no_truth: why it could not be counted
+        no_prediction: why all its pixels count as unlabelled
+        resized: the two sizes, where they differed
+        boundary: pixels near borders, where asked for
+    """
+
+    name: str
+    count: Count
+    truth_id: str | None = None
+    pred_id: str | None = None
+    no_truth: str | None = None
+    no_prediction: str | None = None
+    resized: str | None = None
+    boundary: BoundaryCounts | None = None
+
+    @property
+    def confusion(self) -> metrics.Confusion:
+        """``(C, C + 1)``."""
+        return self.count.confusion
+
+
+@dataclass
+class Total:
+    """The sum over a collection.
+
+    Attributes:
+        match: the classes
+        keep_pairs: whether confusions are also kept image by image, as the App's panel wants them
+    """
+
+    match: ClassMatch
+    keep_pairs: bool = False
+    images: int = 0
+    without_truth: dict[str, str] = field(default_factory=dict)
+    without_prediction: dict[str, str] = field(default_factory=dict)
+    resized: dict[str, str] = field(default_factory=dict)
+    pairs: list[tuple[str, str | None, int, str | None, str | None]] = field(default_factory=list)
+    boundary: BoundaryCounts | None = None
+    count: Count = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.count = _empty(self.match)
+
+    def add(self, outcome: Outcome) -> None:
+        """Adds an image."""
+        if outcome.no_truth is not None:
+            self.without_truth[outcome.name] = outcome.no_truth
+            return
+        self.images += 1
+        if outcome.no_prediction is not None:
+            self.without_prediction[outcome.name] = outcome.no_prediction
+        if outcome.resized is not None:
+            self.resized[outcome.name] = outcome.resized
+        self.count.add(outcome.count)
+        if outcome.boundary is not None:
+            parts = (outcome.boundary,) if self.boundary is None else (self.boundary, outcome.boundary)
+            self.boundary = BoundaryCounts(*(sum(part) for part in zip(*parts, strict=True)))
+        if self.keep_pairs:
+            names = (*self.match.class_names, None)
+            self.pairs += [
+                (names[row], names[column], int(outcome.confusion[row, column]), outcome.truth_id, outcome.pred_id)
+                for row, column in zip(*np.nonzero(outcome.confusion), strict=True)
+            ]
+
+
+class Image(NamedTuple):
+    """One image of a sample: the sample itself, or a frame of its video.
+
+    Attributes:
+        frame: number of the frame, from 1; ``None`` for an image
+        name: its file, for a frame with its number
+        truth: a ``Segmentation`` or ``None``
+        prediction: a ``Segmentation`` or ``None``
+    """
+
+    frame: int | None
+    name: str
+    truth: Any
+    prediction: Any
+
+
+class Pixels(NamedTuple):
+    """The masks of an image, of one size.
+
+    Attributes:
+        truth: ``(H, W)`` values
+        prediction: ``(H, W)`` values; -1, which no field can name, where there is no mask
+        no_prediction: why there is none
+        resized: the two sizes, where they differed
+    """
+
+    truth: metrics.Mask
+    prediction: metrics.Mask
+    no_prediction: str | None = None
+    resized: str | None = None
+
+
+def images_of(sample: Any, match: ClassMatch) -> Iterator[Image]:
+    """Gives the image of a sample, or the frames of a video, with their labels."""
+    truth, prediction = match.truth_field.name, match.pred_field.name
+    if not match.of_frames:
+        yield Image(None, sample.filepath, sample[truth], sample[prediction])
+        return
+    truth, prediction = (name.removeprefix("frames.") for name in (truth, prediction))
+    for number, frame in sample.frames.items():
+        yield Image(number, f"{sample.filepath}#{number}", frame[truth], frame[prediction])
+
+
+def read_pixels(image: Image, match: ClassMatch) -> Pixels:
+    """Reads the masks of an image; a missing or broken prediction is nothing everywhere.
+
+    Args:
+        image: from :func:`images_of`
+        match: the classes
+
+    Returns:
+        the masks, the prediction resized to the truth
+
+    Raises:
+        ImageError: if the ground truth is missing or broken
+    """
+    truth = _read(match.truth_field, image.truth)
+    try:
+        prediction = _read(match.pred_field, image.prediction)
+    except ImageError as error:
+        return Pixels(truth, np.full_like(truth, -1, dtype=np.int64), no_prediction=str(error))
+    if prediction.shape == truth.shape:
+        return Pixels(truth, prediction)
+    resized = f"{prediction.shape[1]}x{prediction.shape[0]} -> {truth.shape[1]}x{truth.shape[0]}"
+    return Pixels(truth, masks.fit(prediction, truth.shape), resized=resized)
+
+
+def count_image(image: Image, match: ClassMatch, boundary: float | None) -> Outcome:
+    """Counts one image.
+
+    Args:
+        image: from :func:`images_of`
+        match: the classes
+        boundary: band of boundary IoU, or ``None``
+
+    Returns:
+        the outcome; nothing is raised for a mask that is missing or broken
+    """
+    ids = [None if label is None else label.id for label in (image.truth, image.prediction)]
+    outcome = Outcome(image.name, _empty(match), *ids)
+    try:
+        pixels = read_pixels(image, match)
+    except ImageError as error:
+        outcome.no_truth = str(error)
+        return outcome
+    outcome.no_prediction, outcome.resized = pixels.no_prediction, pixels.resized
+    outcome.count = match.count(metrics.value_pairs(pixels.truth, pixels.prediction))
+    if boundary is not None:
+        truth, prediction = match.truth_indices(pixels.truth), match.predicted_indices(pixels.prediction)
+        outcome.boundary = boundary_counts(truth, prediction, len(match.class_names), boundary)
+    return outcome
+
+
+def _read(field: MaskField, label: Any) -> metrics.Mask:
+    if label is None or not label.has_mask:
+        raise ImageError(f"no mask in {field.name!r}")
+    return field.read(label)
+
+
+def _empty(match: ClassMatch) -> Count:
+    n_classes = len(match.class_names)
+    return Count(np.zeros((n_classes, n_classes + 1), dtype=np.int64))

@@ -1,0 +1,124 @@
+"""Masks that show where a prediction goes wrong, as a field of their own: for the App, sorted through by eye."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from numpy.typing import NDArray
+
+from fiftyone_resclip import masks
+from fiftyone_resclip.errors import DatasetError, ImageError, unknown
+from fiftyone_resclip.evaluation.counting import images_of, read_pixels
+from fiftyone_resclip.evaluation.matching import VOID, ClassMatch, Ignored, match_classes
+from fiftyone_resclip.evaluation.results import UNLABELLED
+
+#: Mask value of each kind of pixel. *Missed*: nothing is predicted, or background where the truth has another class; *false*:
+#: another class is predicted where the truth has background; *wrong*: one class is taken for another.
+TARGETS: Mapping[int, str] = {1: "right", 2: "wrong", 3: "missed", 4: "false", 5: "void"}
+_PALETTE = ("#3cb44b", "#e6194b", "#f58231", "#911eb4", "#a9a9a9")
+_VALUE = {name: value for value, name in TARGETS.items()}
+_SAVED_AT_ONCE = 256
+
+
+def write_error_masks(
+    samples: Any,
+    pred_field: str,
+    gt_field: str,
+    error_field: str,
+    output_dir: str | Path,
+    *,
+    pair: tuple[str, str] | None = None,
+    ignore_index: Ignored = 255,
+    mapping: Mapping[str, str | None] | None = None,
+    progress: Any = None,
+) -> dict[str, str]:
+    """Writes error masks as PNG files and a field that shows them.
+
+    Args:
+        samples: a FiftyOne dataset or view of images or videos
+        pred_field: predicted masks
+        gt_field: true masks
+        error_field: where the error masks go, ``frames.`` before it if the others have it; made if it is new
+        output_dir: folder for the files, named by sample id
+        pair (None): a true and a predicted class (or :data:`~fiftyone_resclip.evaluation.results.UNLABELLED`): then only
+            pixels of that pair are marked, with value 1
+        ignore_index (255): as :func:`fiftyone_resclip.evaluate`
+        mapping (None): as :func:`fiftyone_resclip.evaluate`
+        progress (None): whether to show a bar
+
+    Returns:
+        reason by image that got no error mask, as its ground truth is missing or unreadable
+
+    Raises:
+        DatasetError: if a field can't be used, a class is unknown, or ``error_field`` holds anything but error masks
+    """
+    match = match_classes(samples, pred_field, gt_field, ignore_index, mapping)
+    cell = None if pair is None else _cell(match, pair)
+    _prepare(samples, error_field, TARGETS if pair is None else {1: f"{pair[0]} taken for {pair[1]}"}, match)
+    skipped: dict[str, str] = {}
+    done: dict[str, dict[int | None, fo.Segmentation]] = {}
+    for sample in samples.select_fields([pred_field, gt_field]).iter_samples(progress=progress):
+        for image in images_of(sample, match):
+            try:
+                pixels = read_pixels(image, match)
+            except ImageError as error:
+                skipped[image.name] = str(error)
+                continue
+            truth, prediction = match.truth_indices(pixels.truth), match.predicted_indices(pixels.prediction)
+            name = sample.id if image.frame is None else f"{sample.id}-{image.frame:06d}"
+            path = Path(output_dir).expanduser().absolute() / f"{name}.png"
+            marked = _kinds(truth, prediction, match) if cell is None else (truth == cell[0]) & (prediction == cell[1])
+            masks.write_mask(marked.astype(np.uint8), path)
+            done.setdefault(sample.id, {})[image.frame] = fo.Segmentation(mask_path=str(path))
+        if len(done) >= _SAVED_AT_ONCE:
+            _save(samples, error_field, done)
+            done.clear()
+    if done:
+        _save(samples, error_field, done)
+    return skipped
+
+
+def _cell(match: ClassMatch, pair: tuple[str, str]) -> tuple[int, int]:
+    """The class indices of a true and a predicted class."""
+    names = (*match.class_names, UNLABELLED)
+    for name, known in zip(pair, (match.class_names, names), strict=True):
+        if name not in known:
+            raise DatasetError(unknown("class", name, known))
+    return names.index(pair[0]), names.index(pair[1])
+
+
+def _kinds(truth: NDArray[np.int64], prediction: NDArray[np.int64], match: ClassMatch) -> NDArray[np.int64]:
+    """The kind of each pixel, a key of :data:`TARGETS`."""
+    background = -2 if match.background is None else match.class_names.index(match.background)
+    nothing = (prediction == len(match.class_names)) | (prediction == background)
+    conditions = [truth == VOID, truth == prediction, nothing, truth == background]
+    kinds: NDArray[np.int64] = np.select(
+        conditions, [_VALUE[kind] for kind in ("void", "right", "missed", "false")], _VALUE["wrong"]
+    )
+    return kinds
+
+
+def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: ClassMatch) -> None:
+    """Declares the field, and keeps masks that are not ours from being lost, and those of another pair from staying."""
+    dataset = samples._dataset
+    if error_field.startswith("frames.") != match.of_frames:
+        raise DatasetError(f"{error_field!r} must be of {'frames' if match.of_frames else 'samples'}, as the fields compared are")
+    before = dataset.mask_targets.get(error_field)
+    if masks.has_masks(dataset, error_field):
+        if before != TARGETS and not (before and len(before) == 1 and " taken for " in before.get(1, "")):
+            raise DatasetError(f"field {error_field!r} must be new or hold error masks, but it holds others; choose another name")
+        if before != targets:
+            clear = dataset.clear_frame_field if match.of_frames else dataset.clear_sample_field
+            clear(error_field.removeprefix("frames."))
+    masks.declare_field(dataset, error_field, targets, _PALETTE[: len(targets)] if len(targets) > 1 else _PALETTE[1:2])
+
+
+def _save(samples: Any, error_field: str, done: Mapping[str, Mapping[int | None, fo.Segmentation]]) -> None:
+    for sample in samples._dataset.select(list(done)).select_fields().iter_samples(autosave=True):
+        for frame, label in done[sample.id].items():
+            document = sample if frame is None else sample.frames[frame]
+            document[error_field.removeprefix("frames.")] = label

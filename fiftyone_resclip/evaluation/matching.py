@@ -1,0 +1,236 @@
+"""Which mask values mean the same class in two fields: by name, or by an explicit mapping; nothing is dropped in silence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.fields as fof
+import numpy as np
+from numpy.typing import NDArray
+
+from fiftyone_resclip import masks
+from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
+from fiftyone_resclip.metrics import Confusion, Mask, ValuePairs
+
+Ignored = int | str | Collection[int | str] | None
+
+#: Class index of void.
+VOID = -1
+_UNNAMED = -2
+_DEFAULT_VOID = 255
+_LARGEST_VALUE = 0xFFFFFF
+
+
+@dataclass
+class Count:
+    """What was counted, of one image or many.
+
+    Attributes:
+        confusion: ``(C, C + 1)``
+        unmatched: pixels by predicted class without partner, which count as unlabelled
+        unnamed: pixels by ground-truth value without a name, which are left out as void
+    """
+
+    confusion: Confusion
+    unmatched: Counter[str] = field(default_factory=Counter)
+    unnamed: Counter[int] = field(default_factory=Counter)
+
+    def add(self, other: Count) -> None:
+        """Adds another count."""
+        self.confusion += other.confusion
+        self.unmatched.update(other.unmatched)
+        self.unnamed.update(other.unnamed)
+
+
+@dataclass(frozen=True)
+class MaskField:
+    """A field of masks and what its values mean.
+
+    Attributes:
+        name: of the field, ``frames.`` included
+        targets: class name by mask value; colours are ``0xRRGGBB``
+        in_colour: whether classes are told by colour
+    """
+
+    name: str
+    targets: Mapping[int, str]
+    in_colour: bool = False
+
+    @classmethod
+    def of(cls, samples: Any, name: str, targets: Mapping[Any, str] | None = None) -> MaskField:
+        """Looks a field up.
+
+        Args:
+            samples: a FiftyOne collection
+            name: of the field
+            targets (None): by default those of the dataset
+
+        Raises:
+            DatasetError: if the field is missing, holds something else, or has no mask targets
+        """
+        schema = samples.get_field_schema() if not samples._is_frame_field(name) else samples.get_frame_field_schema()
+        short = name.removeprefix("frames.")
+        if short not in schema:
+            raise DatasetError(f"field {name!r} must exist, but the fields are {', '.join(schema)}")
+        if getattr(schema[short], "document_type", None) is not fo.Segmentation:
+            raise DatasetError(f"field {name!r} must hold Segmentation labels, but it holds {schema[short]}")
+        targets = targets or samples._dataset.mask_targets.get(name) or samples._dataset.default_mask_targets
+        if not targets:
+            raise DatasetError(f"field {name!r} needs mask targets; set dataset.mask_targets[{name!r}] = {{1: 'road', ...}}")
+        in_colour = bool(fof.is_rgb_mask_targets(targets))
+        return cls(name, {_value(key): name for key, name in targets.items()}, in_colour)
+
+    def read(self, label: fo.Segmentation) -> Mask:
+        """Reads a mask; see :func:`fiftyone_resclip.masks.read_mask`."""
+        return masks.read_mask(label, colours=self.in_colour)
+
+
+@dataclass(frozen=True)
+class ClassMatch:
+    """The ground truth's classes, and the values that stand for them in either field.
+
+    Attributes:
+        truth_field: the ground truth
+        pred_field: the prediction
+        class_names: ``C`` names, in the order of the ground truth's values
+        truth: class index by ground-truth value; :data:`VOID` for void ones
+        prediction: class index by predicted value
+        partners: ground-truth class by predicted class, ``None`` for one without
+    """
+
+    truth_field: MaskField
+    pred_field: MaskField
+    class_names: tuple[str, ...]
+    truth: Mapping[int, int]
+    prediction: Mapping[int, int]
+    partners: Mapping[str, str | None]
+
+    @property
+    def of_frames(self) -> bool:
+        """Whether the masks are of video frames."""
+        return self.truth_field.name.startswith("frames.")
+
+    @property
+    def never_predicted(self) -> tuple[str, ...]:
+        """Classes of the ground truth that no prediction can have."""
+        return tuple(name for name in self.class_names if name not in self.partners.values())
+
+    @property
+    def background(self) -> str | None:
+        """The class of value 0, or else the one called background."""
+        zero = self.truth.get(0, VOID)
+        named = (name for name in self.class_names if name.casefold() == "background")
+        return self.class_names[zero] if zero != VOID else next(named, None)
+
+    def scored(self, include_background: bool) -> list[bool]:
+        """Says of each class whether it counts in means over classes."""
+        return [include_background or name != self.background for name in self.class_names]
+
+    def truth_indices(self, mask: Mask) -> NDArray[np.int64]:
+        """Class index per pixel of a ground-truth mask, ``(H, W)``; :data:`VOID` where it is void."""
+        return masks.relabel(mask, self.truth, VOID)
+
+    def predicted_indices(self, mask: Mask) -> NDArray[np.int64]:
+        """Class index per pixel of a predicted mask, ``(H, W)``; ``C`` where it is unlabelled."""
+        return masks.relabel(mask, self.prediction, len(self.class_names))
+
+    def count(self, pairs: ValuePairs) -> Count:
+        """Turns pairs of values into pairs of classes."""
+        n_classes = len(self.class_names)
+        rows = np.array([self.truth.get(value, _UNNAMED) for value in pairs.truth.tolist()], dtype=np.int64)
+        columns = np.array([self.prediction.get(value, n_classes) for value in pairs.prediction.tolist()], dtype=np.int64)
+        count = Count(np.zeros((n_classes, n_classes + 1), dtype=np.int64))
+        valid = rows >= 0
+        np.add.at(count.confusion, (rows[valid], columns[valid]), pairs.pixels[valid])
+        for place in np.flatnonzero(rows == _UNNAMED):
+            count.unnamed[int(pairs.truth[place])] += int(pairs.pixels[place])
+        for place in np.flatnonzero(valid & (columns == n_classes)):
+            value = int(pairs.prediction[place])
+            name = self.pred_field.targets.get(value, f"value {value}" if value > 0 else None)
+            if name is not None:
+                count.unmatched[name] += int(pairs.pixels[place])
+        return count
+
+
+def match_classes(
+    samples: Any,
+    pred_field: str,
+    gt_field: str,
+    ignore_index: Ignored = _DEFAULT_VOID,
+    mapping: Mapping[str, str | None] | None = None,
+    mask_targets: Mapping[Any, str] | None = None,
+) -> ClassMatch:
+    """Matches the classes of two fields.
+
+    Args:
+        samples: a FiftyOne collection
+        pred_field: predicted masks
+        gt_field: true masks
+        ignore_index (255): void values of the ground truth
+        mapping (None): ground-truth class by predicted class where the names differ; ``None`` for one without partner
+        mask_targets (None): class name by mask value for both fields; by default those of the dataset
+
+    Returns:
+        the match
+
+    Raises:
+        DatasetError: if a field can't be used, no class is in both, or ``mapping`` has a name that is in neither
+        ConfigError: if a void value is out of range
+    """
+    if samples.media_type == fo.core.media.GROUP:
+        raise DatasetError("samples must be images or videos, but are groups; use select_group_slices()")
+    if samples._is_frame_field(pred_field) != samples._is_frame_field(gt_field):
+        raise DatasetError(f"both fields must be of samples or both of frames, but got {pred_field!r} and {gt_field!r}")
+    truth_field, predicted = (MaskField.of(samples, name, mask_targets) for name in (gt_field, pred_field))
+    void = _void_values(ignore_index)
+    named_void = truth_field.targets.get(_DEFAULT_VOID)
+    if ignore_index == _DEFAULT_VOID and named_void in predicted.targets.values():
+        raise DatasetError(
+            f"value {_DEFAULT_VOID} of {gt_field!r} is void by default, but also the class {named_void!r}; pass "
+            f"ignore_index=None to count it, or ignore_index=({_DEFAULT_VOID},) to leave it out"
+        )
+    class_names = tuple(dict.fromkeys(name for value, name in truth_field.targets.items() if value not in void))
+    partners = _partners(dict.fromkeys(predicted.targets.values()), class_names, mapping or {})
+    if not any(partners.values()):
+        raise DatasetError(
+            f"{pred_field!r} and {gt_field!r} must share class names, but have {sorted(partners)} and {sorted(class_names)}; "
+            "pass mapping={'predicted': 'true', ...} where they differ"
+        )
+    index = {name: number for number, name in enumerate(class_names)}
+    truth = {value: VOID if value in void else index[name] for value, name in truth_field.targets.items()}
+    truth.update(dict.fromkeys(void, VOID))
+    prediction = {value: index[partner] for value, name in predicted.targets.items() if (partner := partners[name]) is not None}
+    return ClassMatch(truth_field, predicted, class_names, truth, prediction, partners)
+
+
+def _partners(
+    predicted: Mapping[str, Any], class_names: tuple[str, ...], mapping: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    for name, partner in mapping.items():
+        if name not in predicted:
+            raise DatasetError(unknown("predicted class in mapping", name, predicted))
+        if partner is not None and partner not in class_names:
+            raise DatasetError(unknown("ground-truth class in mapping", partner, class_names))
+    by_name = {name: name if name in class_names else None for name in predicted}
+    return {**by_name, **mapping}
+
+
+def _void_values(ignore_index: Ignored) -> set[int]:
+    if ignore_index is None:
+        return set()
+    values: list[Any] = [ignore_index]
+    if isinstance(ignore_index, (Sequence, Set)) and not isinstance(ignore_index, str):
+        values = list(ignore_index)
+    for value in values:
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not (fof.is_rgb_target(value) if isinstance(value, str) else whole and 0 <= value <= _LARGEST_VALUE):
+            raise ConfigError(f"ignore_index must be mask values of at least 0 or '#rrggbb' colours, but got {value!r}")
+    return {_value(value) for value in values}
+
+
+def _value(key: int | str) -> int:
+    return int(fof.hex_to_int(key)) if isinstance(key, str) else int(key)

@@ -1,0 +1,270 @@
+"""What an evaluation gives: figures in percent from one confusion matrix, and which images they come from."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fiftyone.utils.eval.segmentation import SegmentationResults
+
+from fiftyone_resclip import metrics
+from fiftyone_resclip.boundaries import BoundaryCounts
+from fiftyone_resclip.errors import DatasetError, unknown
+from fiftyone_resclip.evaluation.counting import Total
+
+#: What the App's panel calls pixels without a class.
+UNLABELLED = "(unlabelled)"
+
+#: What samples are told of themselves; see :func:`per_image`.
+FIELDS = ("accuracy", "precision", "recall", "miou", "worst_class", "unlabelled", "dice")
+
+
+class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # FiftyOne has no type information
+    """Results of :func:`fiftyone_resclip.evaluate`. All figures are in percent.
+
+    FiftyOne's own methods work too (``report``, ``plot_confusion_matrix``, ``use_subset`` ...); for them ``classes`` ends with
+    :data:`UNLABELLED`, and ``pixel_confusion_matrix`` has a row and a column for it.
+
+    Args:
+        *args: as FiftyOne's ``SegmentationResults``
+        details (None): plain values: what was counted, and what was not
+        **kwargs: as FiftyOne's ``SegmentationResults``
+    """
+
+    def __init__(self, *args: Any, details: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.details = details or {}
+
+    @classmethod
+    def of(cls, samples: Any, config: Any, eval_key: str | None, total: Total, backend: Any) -> SemanticEvaluationResults:
+        """Makes results from a finished count."""
+        match = total.match
+        square = np.vstack([total.count.confusion, np.zeros_like(total.count.confusion[:1])])
+        unmatched = dict.fromkeys((name for name, partner in match.partners.items() if partner is None), 0)
+        details = {
+            "images": total.images,
+            "scored": match.scored(config.include_background),
+            "unmatched": {**unmatched, **total.count.unmatched},
+            "unnamed": {str(value): pixels for value, pixels in sorted(total.count.unnamed.items())},
+            "never_predicted": list(match.never_predicted),
+            "without_prediction": total.without_prediction,
+            "without_truth": total.without_truth,
+            "resized": total.resized,
+            "boundary": None if total.boundary is None else [part.tolist() for part in total.boundary],
+        }
+        results = cls(
+            samples, config, eval_key, square, [*match.class_names, UNLABELLED],
+            matches=total.pairs if total.keep_pairs else None, missing=UNLABELLED, backend=backend, details=details,
+        )  # fmt: skip
+        results.custom_metrics = {"resclip/miou": _panel_metric("mIoU", results.miou)}
+        return results
+
+    @classmethod
+    def _from_dict(cls, d: dict[str, Any], samples: Any, config: Any, eval_key: str, **kwargs: Any) -> SemanticEvaluationResults:
+        results: SemanticEvaluationResults = super()._from_dict(d, samples, config, eval_key, details=d["details"], **kwargs)
+        return results
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The ground truth's classes."""
+        return tuple(str(name) for name in self.classes[:-1])
+
+    @property
+    def confusion(self) -> metrics.Confusion:
+        """Pixels by true (row) and predicted class (column), ``(C, C + 1)``; the last column is unlabelled."""
+        square: metrics.Confusion = self.pixel_confusion_matrix
+        return square[:-1]
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the classes that occur."""
+        return self._mean(metrics.iou(self.confusion))
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean recall over the classes of the ground truth (mAcc)."""
+        return self._mean(metrics.recall(self.confusion))
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean Dice coefficient over the classes that occur."""
+        return self._mean(metrics.dice(self.confusion))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of right pixels (aAcc)."""
+        return 100 * metrics.pixel_accuracy(self.confusion)
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """Mean IoU, each class weighing as much as it has ground truth."""
+        return 100 * metrics.frequency_weighted_iou(self.confusion, self.details["scored"])
+
+    @property
+    def boundary_miou(self) -> float:
+        """Mean of :attr:`boundary_iou` over the classes that occur; NaN if it was not asked for."""
+        return self._mean(self._boundary.iou) if self._boundary else math.nan
+
+    @property
+    def iou(self) -> dict[str, float]:
+        """IoU by class name; NaN for a class that does not occur."""
+        return self._by_class(metrics.iou(self.confusion))
+
+    @property
+    def dice(self) -> dict[str, float]:
+        """Dice coefficient by class name; NaN for a class that does not occur."""
+        return self._by_class(metrics.dice(self.confusion))
+
+    @property
+    def boundary_iou(self) -> dict[str, float]:
+        """IoU within the band along borders by class name; empty if it was not asked for."""
+        return self._by_class(self._boundary.iou) if self._boundary else {}
+
+    @property
+    def interior_accuracy(self) -> float:
+        """Share of right pixels away from the truth's borders; NaN if boundaries were not asked for."""
+        return 100 * metrics.pixel_accuracy(self.confusion - self._boundary.confusion) if self._boundary else math.nan
+
+    @property
+    def border_accuracy(self) -> float:
+        """Share of right pixels near the truth's borders; NaN if boundaries were not asked for."""
+        return 100 * metrics.pixel_accuracy(self._boundary.confusion) if self._boundary else math.nan
+
+    @property
+    def images(self) -> int:
+        """Number of images (or frames) counted."""
+        return int(self.details["images"])
+
+    @property
+    def unmatched(self) -> dict[str, int]:
+        """Predicted classes that the ground truth does not have, with the pixels that count as unlabelled for it."""
+        return dict(self.details["unmatched"])
+
+    @property
+    def never_predicted(self) -> tuple[str, ...]:
+        """Classes of the ground truth that the prediction does not have; all their pixels are misses."""
+        return tuple(self.details["never_predicted"])
+
+    @property
+    def unnamed(self) -> dict[int, int]:
+        """Ground-truth values without a name, with their pixels; they were left out as void."""
+        return {int(value): pixels for value, pixels in self.details["unnamed"].items()}
+
+    @property
+    def without_prediction(self) -> dict[str, str]:
+        """Reason by image whose prediction is missing or unreadable; all its pixels count as unlabelled."""
+        return dict(self.details["without_prediction"])
+
+    @property
+    def without_truth(self) -> dict[str, str]:
+        """Reason by image whose ground truth is missing or unreadable; it is not counted."""
+        return dict(self.details["without_truth"])
+
+    @property
+    def resized(self) -> dict[str, str]:
+        """Sizes by image whose prediction was resized to its ground truth."""
+        return dict(self.details["resized"])
+
+    def images_with(self, truth: str, predicted: str) -> list[tuple[str, int]]:
+        """Finds the images that a cell of the confusion matrix comes from.
+
+        Args:
+            truth: a class of the ground truth
+            predicted: the class its pixels were taken for, or :data:`UNLABELLED`
+
+        Returns:
+            sample ids and pixels, most first; for videos pixels are summed over frames
+
+        Raises:
+            DatasetError: if a class is unknown, or the evaluation was run without an eval key
+        """
+        for name in (truth, predicted):
+            if name not in self.classes:
+                raise DatasetError(unknown("class", name, map(str, self.classes)))
+        if self.ytrue_ids is None:
+            raise DatasetError("images are known of runs that were kept only; evaluate with an eval_key")
+        cell = (self.ytrue == truth) & (self.ypred == predicted)
+        sample_of = _sample_by_label(self.samples, self.config.gt_field)
+        pixels: defaultdict[str, int] = defaultdict(int)
+        for label_id, weight in zip(self.ytrue_ids[cell], self.weights[cell], strict=True):
+            if label_id in sample_of:  # a sample may have gone since
+                pixels[sample_of[label_id]] += int(weight)
+        return sorted(pixels.items(), key=lambda item: (-item[1], item[0]))
+
+    def __str__(self) -> str:
+        width = max(map(len, self.class_names))
+        rows = [f"{name:<{width}}  {'–' if math.isnan(value) else f'{value:6.2f}'}" for name, value in self.iou.items()]
+        head = f"mIoU {self.miou:.2f} %, pixel accuracy {self.pixel_accuracy:.2f} %, {self.images} images"
+        return "\n".join([head, *rows, *self.notes()])
+
+    def notes(self) -> list[str]:
+        """Words all that was not counted as it stands: classes without partner, values without name, masks without use."""
+        notes = [
+            f"predicted class without partner, counted as unlabelled: {name} ({pixels} pixels)"
+            for name, pixels in self.unmatched.items()
+        ]
+        notes += [f"class that no prediction can have, all of it missed: {name}" for name in self.never_predicted]
+        notes += [
+            f"ground-truth value without a name, not counted: {value} ({pixels} pixels)" for value, pixels in self.unnamed.items()
+        ]
+        notes += [f"no prediction, counted as unlabelled: {name}: {why}" for name, why in self.without_prediction.items()]
+        notes += [f"no ground truth, not counted: {name}: {why}" for name, why in self.without_truth.items()]
+        notes += [f"prediction resized: {name}: {sizes}" for name, sizes in self.resized.items()]
+        return notes
+
+    @property
+    def _boundary(self) -> BoundaryCounts | None:
+        parts = self.details["boundary"]
+        return None if parts is None else BoundaryCounts(*map(np.asarray, parts))
+
+    def _by_class(self, values: Any) -> dict[str, float]:
+        return {name: 100 * float(value) for name, value in zip(self.class_names, values, strict=True)}
+
+    def _mean(self, values: Any) -> float:
+        return 100 * metrics.mean(values[np.array(self.details["scored"])])
+
+
+def per_image(confusion: metrics.Confusion, class_names: Sequence[str], scored: Sequence[bool]) -> dict[str, Any]:
+    """Gives the figures of one image, for sorting: never the mean of them as a result.
+
+    Args:
+        confusion: of the image, ``(C, C + 1)``
+        class_names: of the rows
+        scored: whether a class counts in means
+
+    Returns:
+        values in [0, 1] by name: ``accuracy``, ``precision`` (share of right among labelled pixels), ``recall`` (as
+        ``accuracy``: void is not counted), ``miou`` over the classes in its ground truth, ``worst_class`` (the one with the
+        lowest IoU), ``unlabelled`` (share of pixels), ``dice`` (as ``miou``); ``None`` where there is nothing to count
+    """
+    pixels, present = int(confusion.sum()), (confusion.sum(axis=1) > 0) & np.array(scored)
+    if not pixels:
+        return dict.fromkeys(FIELDS)
+    right, labelled = int(np.trace(confusion)), int(confusion[:, :-1].sum())
+    ious = metrics.iou(confusion)
+    worst = int(np.where(present, ious, np.inf).argmin()) if present.any() else None
+    return {
+        "accuracy": right / pixels,
+        "precision": right / labelled if labelled else None,
+        "recall": right / pixels,
+        "miou": float(ious[present].mean()) if present.any() else None,
+        "worst_class": None if worst is None else class_names[worst],
+        "unlabelled": 1 - labelled / pixels,
+        "dice": float(metrics.dice(confusion)[present].mean()) if present.any() else None,
+    }
+
+
+def _sample_by_label(samples: Any, gt_field: str) -> dict[str, str]:
+    """Sample id by the id of its ground-truth label; for videos, of any frame's."""
+    ids, labels = samples.values(["id", f"{gt_field}.id"])
+    if samples._is_frame_field(gt_field):
+        return {label: sample for sample, of_frames in zip(ids, labels, strict=True) for label in of_frames or ()}
+    return dict(zip(labels, ids, strict=True))
+
+
+def _panel_metric(label: str, value: float) -> dict[str, Any]:
+    """A figure in the form that the App's panel shows beside its own."""
+    return {"key": label, "value": round(value, 2), "label": f"{label} (%)", "lower_is_better": False}
