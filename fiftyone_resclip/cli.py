@@ -1,13 +1,16 @@
-"""The command ``fiftyone-resclip``: install, uninstall, demo, architectures."""
+"""The command ``fiftyone-resclip``: install, uninstall, demo, architectures, benchmark."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from fiftyone_resclip.errors import ResCLIPError
+from fiftyone_resclip.config import STRATEGIES
+from fiftyone_resclip.errors import ConfigError, DatasetError, ResCLIPError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +43,33 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
     architectures = commands.add_parser("architectures", help="list which architectures of open_clip work")
     architectures.set_defaults(run=_architectures)
+    _add_benchmark(commands.add_parser("benchmark", help="measure mIoU on a published benchmark or a dataset of your own"))
     return parser
+
+
+def _add_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", nargs="?", help="voc21, voc20, context60, context59, coco_object, coco_stuff, ade20k or cityscapes"
+    )
+    parser.add_argument("--all", action="store_true", help="all eight")
+    parser.add_argument("--data-root", type=Path, help="folder that holds the benchmarks' folders; nothing is downloaded")
+    parser.add_argument("--dataset", help="instead of a benchmark: name of a FiftyOne dataset of yours")
+    parser.add_argument("--ground-truth", default="ground_truth", metavar="FIELD", help="its field of true masks")
+    parser.add_argument("--classes", type=Path, help="text file with its classes and their words; by default the field's names")
+    parser.add_argument("--preset", default="ade20k", help="settings to start from, for a dataset of yours")
+    parser.add_argument("--limit", type=int, help="only so many images")
+    parser.add_argument("--model", default="resclip-vit-b-16", help="as load_model")
+    parser.add_argument("--pretrained", help="tag of open_clip, or a checkpoint file")
+    parser.add_argument("--device", help="cpu, cuda ...; by default a GPU if there is one")
+    parser.add_argument("--strategy", choices=sorted(STRATEGIES), help="base attention of the last block")
+    parser.add_argument("--no-rcs", action="store_true", help="without the first addition of ResCLIP")
+    parser.add_argument("--no-sfr", action="store_true", help="without the second addition of ResCLIP")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, as sfr.threshold=0.3")
+    parser.add_argument("--batch-size", type=int, default=4, help="images at once")
+    parser.add_argument("--num-workers", type=int, default=0, help="processes that read images")
+    parser.add_argument("--out", type=Path, default=Path("benchmark-results"), help="folder for the records, as JSON")
+    parser.add_argument("--work-dir", type=Path, help="folder for masks; by default below FiftyOne's folder of datasets")
+    parser.set_defaults(run=_benchmark)
 
 
 def _architectures(options: argparse.Namespace) -> None:
@@ -73,6 +102,64 @@ def _demo(options: argparse.Namespace) -> None:
     from fiftyone_resclip import demo
 
     demo.run(options.out, options.images, options.app)
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    if sum([bool(options.name), options.all, bool(options.dataset)]) != 1:
+        raise ConfigError("benchmark needs one of: a name such as voc21, --all, or --dataset NAME")
+    if options.dataset is None and options.data_root is None:
+        raise ConfigError("benchmark needs --data-root, the folder that holds the benchmark's files; nothing is downloaded")
+    from fiftyone_resclip import benchmark
+    from fiftyone_resclip.backbone import Backbone
+    from fiftyone_resclip.database import require_database
+
+    changes = _changes(options)
+    require_database()
+    how = {
+        "backbone": Backbone.load(options.model, options.pretrained, options.device),
+        "model": options.model,
+        "changes": changes,
+        "limit": options.limit,
+        "work_dir": options.work_dir,
+        "batch_size": options.batch_size,
+        "num_workers": options.num_workers,
+    }
+    records: dict[str, Any]
+    if options.dataset:
+        own = benchmark.run_dataset(options.dataset, options.ground_truth, options.classes, preset_name=options.preset, **how)
+        records = {options.dataset: own}
+    elif options.all:
+        records = benchmark.run_all(data_root=options.data_root, **how)
+    else:
+        records = {options.name: benchmark.run_benchmark(options.name, options.data_root, **how)}
+    for record in records.values():
+        if not isinstance(record, DatasetError):
+            print(f"wrote {benchmark.write(record, options.out)}")
+    print(benchmark.table(records))
+
+
+def _changes(options: argparse.Namespace) -> dict[str, Any]:
+    """Settings from the command line, as ``ResCLIPConfig.varied`` takes them."""
+    changes: dict[str, Any] = {}
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set needs NAME=VALUE, as sfr.threshold=0.3, but got {text!r}")
+        *parts, last = name.split(".")
+        place = changes
+        for part in parts:
+            place = place.setdefault(part, {})
+        place[last] = _json_or_text(value)
+    if options.strategy:
+        changes["strategy"] = options.strategy
+    return {**changes, **({"rcs": None} if options.no_rcs else {}), **({"sfr": None} if options.no_sfr else {})}
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -70,6 +71,22 @@ def random_clip(architecture: str, seed: int, device: str | torch.device) -> tup
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
         return open_clip.create_model(architecture, device=device), open_clip.get_tokenizer(architecture)
+
+
+def fingerprint(clip: torch.nn.Module) -> str:
+    """Gives a hash of a model's weights, by which a measured number can be told to be of the same model.
+
+    Args:
+        clip: any model
+
+    Returns:
+        SHA-256 over names and values, as 64 hexadecimal digits
+    """
+    digest = hashlib.sha256()
+    for name, values in sorted(clip.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _weights(pretrained: str | Path | None) -> str | None:

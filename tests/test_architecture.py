@@ -16,9 +16,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("backbone", "architectures", "weights"),
     ("segmenter",),
     ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance"),
-    ("model", "labeling", "evaluation", "zoo_source", "zoo", "tiny"),
+    ("model", "labeling", "evaluation", "datasets", "zoo_source", "zoo", "tiny"),
     ("app",),
-    ("demo", "cli"),
+    ("demo", "benchmark", "cli"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = ("errors", "config", "vocabulary", "metrics", "boundaries", "install", "figures")

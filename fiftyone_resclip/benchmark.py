@@ -1,0 +1,276 @@
+"""Measures a model on one of the eight benchmarks, or on any FiftyOne dataset: label, evaluate, write the record.
+
+A run that is stopped goes on where it was: masks are kept in a field named after everything that decides them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+
+from fiftyone_resclip.config import ResCLIPConfig, preset
+from fiftyone_resclip.datasets.folders import FOLDERS, benchmark
+from fiftyone_resclip.datasets.loading import GROUND_TRUTH, folder_of, load_benchmark
+from fiftyone_resclip.datasets.published import published_miou
+from fiftyone_resclip.errors import DatasetError, unknown
+from fiftyone_resclip.evaluation import evaluate
+from fiftyone_resclip.evaluation.matching import MaskField
+from fiftyone_resclip.labeling import label
+from fiftyone_resclip.model import ResCLIPModel
+from fiftyone_resclip.provenance import provenance
+from fiftyone_resclip.segmenter import ResCLIP
+from fiftyone_resclip.vocabulary import Classes, Vocabulary
+from fiftyone_resclip.weights import fingerprint
+
+Record = dict[str, Any]
+
+
+def run_benchmark(
+    name: str,
+    data_root: str | Path,
+    backbone: Any,
+    model: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    limit: int | None = None,
+    work_dir: str | Path | None = None,
+    batch_size: int = 4,
+    num_workers: int = 0,
+) -> Record:
+    """Measures a model on a benchmark as the field does.
+
+    Args:
+        name: ``"voc21"`` or one of the seven others
+        data_root: the folder of the dataset, or one that holds several
+        backbone: the :class:`~fiftyone_resclip.backbone.Backbone`
+        model: what it is called in records
+        changes (None): settings that differ from the benchmark's preset, by the names of ``ResCLIPConfig``
+        limit (None): only so many images, from the start
+        work_dir (None): where masks go; by default below FiftyOne's folder of datasets
+        batch_size (4): images at once
+        num_workers (0): processes that read images
+
+    Returns:
+        the record, plain JSON values; figures in percent, times in seconds
+
+    Raises:
+        ConfigError: if there is no such benchmark or setting
+        DatasetError: if files are missing or broken
+    """
+    expected = benchmark(name).n_images
+    config = preset(name).varied(changes or {})
+    samples = load_benchmark(name, data_root, work_dir, limit)
+    segmenter = ResCLIP(backbone, Vocabulary.preset(name), config)
+    record = measure(
+        samples, GROUND_TRUTH, segmenter, model,
+        folder=folder_of(name, work_dir), ignore_index=0, batch_size=batch_size, num_workers=num_workers,
+    )  # fmt: skip
+    return {
+        "benchmark": name,
+        "images_published": expected,
+        "published": _beside(name, model, config, complete=record["images"] == expected),
+        **record,
+    }
+
+
+def run_dataset(
+    name: str,
+    gt_field: str,
+    classes: Classes | None,
+    backbone: Any,
+    model: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    preset_name: str = "ade20k",
+    limit: int | None = None,
+    work_dir: str | Path | None = None,
+    batch_size: int = 4,
+    num_workers: int = 0,
+) -> Record:
+    """Measures a model on a FiftyOne dataset of the user's own.
+
+    Args:
+        name: of the dataset
+        gt_field: its true masks
+        classes: as :meth:`fiftyone_resclip.Vocabulary.parse`; ``None`` takes the names of the field's mask targets as words
+        backbone: the :class:`~fiftyone_resclip.backbone.Backbone`
+        model: what it is called in records
+        changes (None): settings that differ from the preset
+        preset_name ("ade20k"): settings to start from
+        limit (None): only so many images, from the start
+        work_dir (None): where masks go; by default below FiftyOne's folder of datasets
+        batch_size (4): images at once
+        num_workers (0): processes that read images
+
+    Returns:
+        the record, plain JSON values; figures in percent, times in seconds
+
+    Raises:
+        ConfigError: if a setting is unknown
+        DatasetError: if there is no such dataset or field, or they share no class
+    """
+    if not fo.dataset_exists(name):
+        raise DatasetError(unknown("dataset", name, fo.list_datasets()))
+    dataset = fo.load_dataset(name)
+    targets = MaskField.of(dataset, gt_field).targets
+    if classes is None:
+        classes = list(dict.fromkeys(name for value, name in targets.items() if value != 255))
+    segmenter = ResCLIP(backbone, Vocabulary.parse(classes), preset(preset_name).varied(changes or {}))
+    return measure(
+        dataset if limit is None else dataset.limit(limit), gt_field, segmenter, model,
+        folder=folder_of(name, work_dir), batch_size=batch_size, num_workers=num_workers,
+    )  # fmt: skip
+
+
+def _beside(name: str, model: str, config: ResCLIPConfig, complete: bool) -> Record:
+    """The published number to stand beside a measured one, and whether the two may be compared."""
+    same = published_miou(name, model, config)
+    headline = published_miou(name, "resclip-vit-b-16", preset(name))
+    return {"miou": headline if same is None else same, "comparable": complete and same is not None}
+
+
+def measure(
+    samples: Any,
+    gt_field: str,
+    segmenter: ResCLIP,
+    model: str,
+    *,
+    folder: Path,
+    ignore_index: Any = 255,
+    mapping: Mapping[str, str | None] | None = None,
+    batch_size: int = 4,
+    num_workers: int = 0,
+) -> Record:
+    """Labels a collection, evaluates it and keeps both under one name.
+
+    Args:
+        samples: a FiftyOne dataset or view of images
+        gt_field: its ground truth
+        segmenter: the method with weights and words
+        model: what the model is called in records
+        folder: where masks go
+        ignore_index (255): void values of the ground truth
+        mapping (None): ground-truth class by predicted class where the names differ
+        batch_size (4): images at once
+        num_workers (0): processes that read images
+
+    Returns:
+        the record, plain JSON values; figures in percent, times in seconds
+
+    Raises:
+        DatasetError: if the collection can't be labelled or evaluated
+    """
+    MaskField.of(samples, gt_field)  # before an hour of labelling
+    config, vocabulary = segmenter.config, segmenter.vocabulary
+    weights = fingerprint(segmenter.backbone.model)
+    field = _field_name(config.to_dict(), vocabulary, weights)
+    started = time.monotonic()
+    report = label(
+        samples, ResCLIPModel(segmenter), field, output_dir=folder / field, batch_size=batch_size, num_workers=num_workers
+    )
+    labelled = time.monotonic()
+    result = evaluate(samples, field, gt_field, field, ignore_index=ignore_index, mapping=mapping, overwrite=True, progress=False)
+    return {
+        "dataset": samples._dataset.name,
+        "field": field,
+        "images": result.images,
+        "miou": _figure(result.miou),
+        "pixel_accuracy": _figure(result.pixel_accuracy),
+        "mean_accuracy": _figure(result.mean_accuracy),
+        "frequency_weighted_iou": _figure(result.frequency_weighted_iou),
+        "iou": {name: _figure(value) for name, value in result.iou.items()},
+        "not_counted_as_it_stands": result.notes(),
+        "model": model,
+        "weights_sha256": weights,
+        "settings": config.to_dict(),
+        "classes": dict(zip(vocabulary.class_names, map(list, vocabulary.phrases), strict=True)),
+        "labelled_in_this_run": report.labelled,
+        "seconds": {"labelling": round(labelled - started, 1), "evaluation": round(time.monotonic() - labelled, 1)},
+        **provenance(segmenter.backbone.device.type),
+    }
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Writes a record as JSON.
+
+    Args:
+        record: from :func:`run_benchmark` or :func:`measure`
+        folder: where to; made if need be
+
+    Returns:
+        the file, named by benchmark or dataset, and field
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record.get('benchmark') or record['dataset']}-{record['field']}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def table(records: Mapping[str, Record | DatasetError]) -> str:
+    """Prints records as text, beside the published numbers.
+
+    Args:
+        records: the record of each benchmark, or why there is none
+
+    Returns:
+        a row for each
+    """
+    lines = [f"{'benchmark':<12} {'images':>13} {'mIoU':>7} {'published':>10} {'difference':>11} {'seconds':>8}"]
+    for name, record in records.items():
+        if isinstance(record, DatasetError):
+            lines.append(f"{name:<12} not measured: {record}")
+            continue
+        published = record.get("published", {"miou": None, "comparable": False})
+        difference = record["miou"] - published["miou"] if published["comparable"] else None
+        images = "/".join(str(record[key]) for key in ("images", "images_published") if key in record)
+        lines.append(
+            f"{name:<12} {images:>13} {_shown(record['miou'], '.2f'):>7} {_shown(published['miou'], '.1f'):>10} "
+            f"{_shown(difference, '+.2f'):>11} {sum(record['seconds'].values()):8.0f}"
+        )
+    lines.append(
+        "mIoU in percent, over the whole set. Published: ResCLIP's own number where there is none for this model and settings; a "
+        "difference is given only where model, settings and images are the same."
+    )
+    return "\n".join(lines)
+
+
+def run_all(names: Iterable[str] = FOLDERS, **arguments: Any) -> dict[str, Record | DatasetError]:
+    """Measures several benchmarks; one whose files are missing does not keep the others from being measured.
+
+    Args:
+        names: by default all eight
+        **arguments: as :func:`run_benchmark`
+
+    Returns:
+        the record of each, or why there is none
+    """
+    records: dict[str, Record | DatasetError] = {}
+    for name in names:
+        try:
+            records[name] = run_benchmark(name, **arguments)
+        except DatasetError as error:
+            records[name] = error
+    return records
+
+
+def _field_name(settings: Mapping[str, Any], vocabulary: Vocabulary, weights: str) -> str:
+    """Readable, and different for everything that decides a mask, so that no run goes on with the masks of another."""
+    decisive = [settings, vocabulary.class_names, vocabulary.phrases, vocabulary.background, weights]
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
+    parts = [settings["strategy"], *(part for part in ("rcs", "sfr", "pamr") if settings[part]), digest]
+    return "_".join(parts)
+
+
+def _figure(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2)
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
