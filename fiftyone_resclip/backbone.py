@@ -24,6 +24,7 @@ from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
 from fiftyone_resclip.weights import load_clip, random_clip
 
 _TEXTS_AT_ONCE = 256
+_PHRASES_KEPT = 4096
 
 
 class Trunk(NamedTuple):
@@ -67,6 +68,7 @@ class Backbone:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
+        self._phrases: dict[str, Tensor] = {}
         self._visual = model.visual
         self._blocks: list[ResidualAttentionBlock] = list(model.visual.transformer.resblocks)
         mean = getattr(model.visual, "image_mean", open_clip.OPENAI_DATASET_MEAN)
@@ -207,7 +209,7 @@ class Backbone:
 
     @torch.inference_mode()
     def encode_text(self, phrases: Sequence[str]) -> Tensor:
-        """Encodes phrases in OpenAI's 80 prompt templates.
+        """Encodes phrases in OpenAI's 80 prompt templates; a phrase that was encoded before is remembered.
 
         Args:
             phrases: ``Q`` phrases
@@ -218,11 +220,35 @@ class Backbone:
         Source:
             Radford et al., ICML 2021 (CLIP, MIT)
         """
+        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._phrases]
+        if new:
+            self._phrases.update(zip(new, self._ensembles(new), strict=True))
+        features = torch.stack([self._phrases[phrase] for phrase in phrases]).to(self.device)
+        while len(self._phrases) > _PHRASES_KEPT:
+            del self._phrases[next(iter(self._phrases))]
+        return features
+
+    def _ensembles(self, phrases: Sequence[str]) -> Tensor:
+        """Text features of phrases that are not known yet."""
         templates = open_clip.OPENAI_IMAGENET_TEMPLATES
         texts = [template(phrase) for phrase in phrases for template in templates]
         batches = [texts[i : i + _TEXTS_AT_ONCE] for i in range(0, len(texts), _TEXTS_AT_ONCE)]
-        embeddings = torch.cat([self.model.encode_text(self.tokenizer(batch).to(self.device)) for batch in batches])
+        embeddings = torch.cat([self._embed(self.tokenizer(batch).to(self.device)) for batch in batches])
         return ensemble(embeddings.float().unflatten(0, (len(phrases), len(templates))))
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """CLIP's text tower without the padding behind the longest text: attention looks back only, so nothing changes."""
+        clip = self.model
+        embedded: Tensor
+        if clip.attn_mask is None or clip.text_pool_type != "argmax" or isinstance(clip.text_projection, torch.nn.Module):
+            embedded = clip.encode_text(tokens)
+            return embedded
+        ends = tokens.argmax(dim=1)
+        length = int(ends.max()) + 1
+        states = clip.token_embedding(tokens[:, :length]) + clip.positional_embedding[:length]
+        states = clip.ln_final(clip.transformer(states, attn_mask=clip.attn_mask[:length, :length]))
+        embedded = states[torch.arange(len(tokens), device=states.device), ends]
+        return embedded if clip.text_projection is None else embedded @ clip.text_projection
 
     def _positions(self, grid_hw: tuple[int, int]) -> Tensor:
         """The trained position table, resampled unless the grid is the trained one.
