@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance"),
     ("model", "labeling", "evaluation", "datasets", "zoo_source", "zoo", "tiny"),
     ("app",),
-    ("demo", "benchmark", "cli"),
+    ("demo", "benchmark", "bench", "cli"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 TORCH_FREE = ("errors", "config", "vocabulary", "metrics", "boundaries", "install", "figures")

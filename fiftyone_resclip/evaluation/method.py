@@ -21,8 +21,8 @@ from fiftyone_resclip.evaluation.counting import Outcome, Total, count_image, im
 from fiftyone_resclip.evaluation.matching import ClassMatch, Ignored, match_classes
 from fiftyone_resclip.evaluation.results import FIELDS, SemanticEvaluationResults, per_image
 
-_WORKERS = min(4, os.cpu_count() or 1)  # decoding is most of the work, and releases the interpreter's lock
-_AHEAD = 4 * _WORKERS
+WORKERS = min(4, os.cpu_count() or 1)  # decoding is most of the work, and releases the interpreter's lock
+_AHEAD = 4 * WORKERS
 _SAVED_AT_ONCE = 256
 
 
@@ -167,7 +167,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
             sample, jobs = waiting.popleft()
             return sample, [(frame, job.result()) for frame, job in jobs]
 
-        with ThreadPoolExecutor(_WORKERS) as pool:
+        with ThreadPoolExecutor(WORKERS) as pool:
             for sample in view.iter_samples(progress=progress):
                 images = images_of(sample, match)
                 jobs = [(image.frame, pool.submit(count_image, image, match, self.config.boundary)) for image in images]
