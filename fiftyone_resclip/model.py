@@ -226,9 +226,13 @@ def load_model(
             "classes must name what to look for, but got none; pass for example classes=['road', 'sky', 'everything else']"
         )
     vocabulary = Vocabulary.parse(classes, background)
-    base = preset(preset_name) if preset_name else (tiny.CONFIG if name == "resclip-tiny" else preset("ade20k"))
-    config = base.varied(settings)
+    config = (preset(preset_name) if preset_name else default_config(name)).varied(settings)
     return ResCLIPModel(ResCLIP(Backbone.load(name, pretrained, device), vocabulary, config))
+
+
+def default_config(name: str) -> ResCLIPConfig:
+    """Gives the settings a model starts from: those of ``ade20k``, with smaller windows for the tiny one."""
+    return tiny.CONFIG if name == "resclip-tiny" else preset("ade20k")
 
 
 def _to_picture(arg: Any, config: ResCLIPConfig) -> Picture | Unreadable:

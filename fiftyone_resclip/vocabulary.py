@@ -20,6 +20,13 @@ _PUBLISHED: Mapping[str, list[list[str]]] = json.loads((Path(__file__).parent / 
 #: What is not an object, in words: the background of VOC and COCO-Object as published.
 BACKGROUND_WORDS: tuple[str, ...] = tuple(_PUBLISHED["voc21"][0])
 
+#: Ready lists of words for what belongs to no class, by name.
+BACKGROUNDS: Mapping[str, tuple[str, ...]] = {
+    "26 words of VOC": BACKGROUND_WORDS,
+    "just 'background'": ("background",),
+    "ground and sky": ("ground", "floor", "wall", "sky"),
+}
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -62,6 +69,27 @@ class Vocabulary:
     def fallback(self) -> int:
         """The class index that uncertain pixels get: the background class, or -1 for unlabelled."""
         return -1 if self.background is None else self.class_names.index(self.background)
+
+    def with_background(self, words: Sequence[str], name: str = "background") -> Vocabulary:
+        """Adds a class for what belongs to no other class; uncertain pixels get it, too.
+
+        Args:
+            words: its phrases; those that another class has already are left to that class
+            name ("background"): what it is called
+
+        Returns:
+            the vocabulary with the class at its end
+
+        Raises:
+            VocabularyError: if there is a class of that name, or no word is left
+        """
+        left = tuple(word for word in words if word not in self.flat_phrases)
+        return Vocabulary((*self.class_names, name), (*self.phrases, left), name)
+
+    def to_text(self) -> str:
+        """Writes the classes as text, a class a line; :meth:`parse` reads them back, all but which class is the background."""
+        pairs = zip(self.class_names, self.phrases, strict=True)
+        return "\n".join(name if words == (name,) else f"{name}: {', '.join(words)}" for name, words in pairs)
 
     @classmethod
     def parse(cls, classes: Classes, background: str | None = None) -> Vocabulary:

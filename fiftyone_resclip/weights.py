@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import open_clip
 import torch
+from huggingface_hub import try_to_load_from_cache
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from fiftyone_resclip.architectures import refusal, refusal_message, supported_architectures
 from fiftyone_resclip.config import MODELS, Source
@@ -51,6 +54,24 @@ def load_clip(model: str, pretrained: str | Path | None, device: str | torch.dev
         if values.is_floating_point() and not bool(values.isfinite().all()):
             raise WeightsError(f"the weights {weights or architecture!r} must be finite, but {name} is not; get the file anew")
     return clip, tokenizer
+
+
+def is_at_hand(model: str) -> bool:
+    """Says whether a named model can be loaded without network: bundled, or in the caches that open_clip fills.
+
+    Args:
+        model: a name of ``config.MODELS``
+
+    Returns:
+        False if its weights would be downloaded when it is loaded
+    """
+    architecture, tag = MODELS[model]
+    if tag is None:
+        return True
+    source = open_clip.get_pretrained_cfg(architecture, tag)
+    repository, file = os.path.split(source.get("hf_hub", ""))
+    names = [file] if file else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
 
 
 def random_clip(architecture: str, seed: int, device: str | torch.device) -> tuple[open_clip.CLIP, Any]:

@@ -15,8 +15,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("backbone", "architectures", "weights"),
     ("segmenter",),
-    ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance"),
-    ("model", "labeling", "evaluation", "datasets", "zoo_source", "zoo", "tiny"),
+    ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance", "vocabularies"),
+    ("model", "labeling", "evaluation", "datasets", "zoo_source", "zoo", "tiny", "plan"),
     ("app",),
     ("demo", "benchmark", "bench", "cli"),
 )

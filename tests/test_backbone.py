@@ -19,6 +19,7 @@ from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.config import STRATEGIES
 from fiftyone_resclip.core.attention import attention
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError, WeightsError
+from fiftyone_resclip.weights import is_at_hand
 
 GOLDEN = Path(__file__).parent / "golden" / "weights.safetensors"
 TINY = Path(module.__file__).parent / "tiny"
@@ -296,3 +297,14 @@ def test_bad_pixels_and_blocks_are_refused(tiny: Backbone) -> None:
             tiny.trunk(torch.zeros(shape))
     with pytest.raises(ConfigError, match="must lie before the last of 12 blocks"):
         tiny.check_blocks((9, 12))
+
+
+def test_a_model_is_at_hand_once_its_weights_are_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert is_at_hand("resclip-tiny") and not is_at_hand("resclip-vit-b-16")
+    repository = tmp_path / "models--timm--vit_base_patch16_clip_224.openai"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc")
+    (repository / "snapshots" / "abc").mkdir(parents=True)
+    (repository / "snapshots" / "abc" / "open_clip_model.safetensors").write_bytes(b"")
+    assert is_at_hand("resclip-vit-b-16") and not is_at_hand("resclip-vit-b-32")

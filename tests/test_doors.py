@@ -18,7 +18,6 @@ import yaml
 import fiftyone_resclip
 from fiftyone_resclip import cli
 from fiftyone_resclip.app import register
-from fiftyone_resclip.app.segment import Segment
 from fiftyone_resclip.config import MODELS
 from fiftyone_resclip.database import require_database
 from fiftyone_resclip.errors import DatabaseError, ResCLIPError
@@ -75,47 +74,6 @@ def test_the_plugin_registers_what_its_file_names(installed: tuple[Path, Path]) 
     assert [operator().config.name for operator in registered] == declared["operators"]
     assert foo.operator_exists("@fiftyone-resclip/resclip/segment")
     assert foo.get_operator("@fiftyone-resclip/resclip/segment").config.label == "ResCLIP: segment"
-
-
-def test_the_operator_runs_from_python(installed: tuple[Path, Path], make_dataset: Callable[..., fo.Dataset]) -> None:
-    dataset = make_dataset(2)
-    segment = foo.get_operator("@fiftyone-resclip/resclip/segment")
-    report = segment(dataset[:1], "red cloth, snow", label_field="words", model="resclip-tiny")
-    assert report.labelled == 1
-    assert dataset.mask_targets["words"] == {1: "red cloth", 2: "snow"}
-
-
-class FakeContext:
-    """As much of FiftyOne's operator context as the operator uses."""
-
-    delegated = False
-
-    def __init__(self, view: object, **params: object) -> None:
-        self.view, self.params, self.ops = view, params, self
-
-    def target_view(self) -> object:
-        return self.view
-
-    def __getattr__(self, name: str) -> Callable[..., tuple[str, dict[str, object]]]:
-        return lambda *args, **kwargs: (name, {**kwargs, "args": args})
-
-
-def test_the_operator_yields_progress_then_shows_the_field(make_dataset: Callable[..., fo.Dataset]) -> None:
-    dataset = make_dataset(5)
-    context = FakeContext(dataset.view(), classes="red cloth, snow", label_field="words", model="resclip-tiny")
-    steps = list(Segment().execute(context))
-    assert [step[0] for step in steps] == ["set_progress"] * 3 + ["reload_dataset", "set_active_fields", "notify"]
-    assert [step[1]["progress"] for step in steps[:3]] == [0, 0.8, 1]
-    assert steps[-2][1]["args"] == (["words"],)
-    assert "5 of 5 images labelled" in steps[-1][1]["args"][0]
-    assert len(dataset.exists("words")) == 5
-
-
-def test_a_mistake_reaches_the_user_as_one_sentence(make_dataset: Callable[..., fo.Dataset]) -> None:
-    context = FakeContext(make_dataset(1).view(), classes="road, road", model="resclip-tiny")
-    assert list(Segment().execute(context)) == [
-        ("notify", {"variant": "error", "args": ("each class must occur once, but 'road' is there twice; remove one",)})
-    ]
 
 
 def test_uninstalling_takes_out_only_our_own(tmp_path: Path) -> None:

@@ -95,3 +95,17 @@ def test_a_background_must_be_a_class() -> None:
     for classes in (["car"], words):
         with pytest.raises(VocabularyError, match="background must be one of the classes, but got 'sky'"):
             Vocabulary.parse(classes, background="sky")
+
+
+def test_text_reads_back() -> None:
+    words = Vocabulary.parse("car: car, sedan, taxi\nroad, sky\nvehicle: bus")
+    assert Vocabulary.parse(words.to_text()) == words
+
+
+def test_a_background_class_takes_words_that_no_class_has() -> None:
+    words = Vocabulary.parse("sky, car").with_background(["sky", "wall"])
+    assert (words.class_names, words.phrases[-1], words.background) == (("sky", "car", "background"), ("wall",), "background")
+    with pytest.raises(VocabularyError, match="'background' is there twice"):
+        words.with_background(["floor"])
+    with pytest.raises(VocabularyError, match="class 'background' must have at least one phrase"):
+        Vocabulary.parse("sky").with_background(["sky"])

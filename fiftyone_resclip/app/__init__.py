@@ -15,5 +15,7 @@ def register(plugin: Any) -> None:
         plugin: FiftyOne's plugin context
     """
     from fiftyone_resclip.app.segment import Segment
+    from fiftyone_resclip.app.stop import Stop
 
-    plugin.register(Segment)
+    for part in (Segment, Stop):
+        plugin.register(part)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_resclip.config import MODELS
-from fiftyone_resclip.errors import ResCLIPError
-from fiftyone_resclip.vocabulary import Vocabulary
+from fiftyone_resclip.app import estimate, method, models, runs, words
+from fiftyone_resclip.app.messages import plain_steps, sentence
+from fiftyone_resclip.app.stop import STOP_URI
+from fiftyone_resclip.config import MODES
 
 if TYPE_CHECKING:
     from fiftyone_resclip.labeling import LabelingReport
-    from fiftyone_resclip.model import ResCLIPModel
+    from fiftyone_resclip.plan import Existing, Plan
 
-_DEFAULT_MODEL = "resclip-vit-b-16"
 _DEFAULT_FIELD = "resclip"
-_ONE_AT_A_TIME = Lock()  # the server runs operators in threads that share the cached model
+_DATABASE, _DISK = "database", "disk"
+_EXISTING = {
+    "skip": "leave alone what has a mask",
+    "overwrite": "label everything again",
+    "new field": "put the masks into a new field",
+}
+_ALL_SLICES = "all slices of images"
 
 
 class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
@@ -40,50 +44,53 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        """Gives the form: target, classes, field, model."""
+        """Gives the form: target, classes, method, where the masks go, and what will run."""
         inputs = types.Object()
-        count = len(ctx.target_view())  # resolving the target here makes FiftyOne add its chooser
-        inputs.view("target", types.Notice(label=f"{count} images"))
-        inputs.str(
-            "classes",
-            required=True,
-            label="Classes",
-            description="Parted by commas or one per line; a line 'car: car, sedan, taxi' gives a class several phrases",
-            view=types.TextFieldView(multiline=True),
-        )
-        inputs.str("label_field", default=_DEFAULT_FIELD, required=False, label="Field for the masks")
-        inputs.enum("model", list(MODELS), default=_DEFAULT_MODEL, required=False, label="Model")
-        inputs.bool("overwrite", default=False, required=False, label="Label again what has a label")
-        problem = _problem_with(ctx.params.get("classes"))
-        if problem:
-            inputs.view("problem", types.Warning(label=problem))
+        try:
+            _ask_slice(inputs, ctx)
+            words.ask(inputs, ctx)
+            method.ask(inputs, ctx.params)
+            _ask_destination(inputs, ctx.params)
+            _preview(inputs, ctx)
+        except Exception as error:
+            problem = inputs.view("problem", types.Warning(label=sentence(error)))
+            problem.invalid = True
         return types.Property(inputs, view=types.View(label="ResCLIP: segment"))
 
+    @plain_steps
     def execute(self, ctx: Any) -> Iterator[Any]:
         """Labels batch by batch; each batch is saved when it is done. Yields progress for the App."""
         from fiftyone_resclip import labeling
 
-        field = ctx.params.get("label_field") or _DEFAULT_FIELD
-        try:
-            with _ONE_AT_A_TIME:
-                model = _model(ctx.params.get("model") or _DEFAULT_MODEL, ctx.params.get("classes") or "")
-                overwrite = bool(ctx.params.get("overwrite"))
-                for report in labeling.iter_label(ctx.target_view(), model, field, overwrite=overwrite):
-                    yield _progress(ctx, report)
-        except ResCLIPError as error:
-            yield ctx.ops.notify(str(error), variant="error")
-            return
+        plan, vocabulary = _plan(ctx), words.read(ctx.params, ctx.dataset)
+        yield _progress(ctx, 0.0, "Loading the model")
+        with models.turn():
+            model = models.model(*method.read(ctx.params), vocabulary)
+        steps = labeling.iter_label(
+            plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params)
+        )
+        with runs.Run(ctx.dataset) as run:
+            for report in models.by_turns(steps):
+                yield _progress(ctx, report.done / report.total if report.total else 1.0, _how_far(report))
+                if run.stopped:
+                    break
+        summary = f"Stopped: {report}" if report.done < report.total else str(report)
         yield ctx.ops.reload_dataset()
-        yield ctx.ops.set_active_fields([field])
-        yield ctx.ops.notify(str(report), variant="warning" if report.failures else "success")
+        yield ctx.ops.set_active_fields([*(f for f in ctx.active_fields if f != plan.label_field), plan.label_field])
+        yield ctx.ops.notify(summary, variant="warning" if report.failures else "success")
+        if not ctx.delegated:
+            yield _end(ctx, summary)
 
     def __call__(
         self,
         samples: Any,
         classes: Any,
         label_field: str = _DEFAULT_FIELD,
-        model: str = _DEFAULT_MODEL,
-        overwrite: bool = False,
+        model: str = method.DEFAULT_MODEL,
+        mode: str = method.DEFAULT_MODE,
+        existing: Existing = "skip",
+        output_dir: str | None = None,
+        **settings: Any,
     ) -> LabelingReport:
         """Labels a collection from Python.
 
@@ -92,34 +99,87 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             classes: as :meth:`fiftyone_resclip.Vocabulary.parse`
             label_field ("resclip"): where the masks go
             model ("resclip-vit-b-16"): as :func:`fiftyone_resclip.load_model`
-            overwrite (False): whether samples that have a mask get a new one
+            mode ("full"): one of ``config.MODES``
+            existing ("skip"): what becomes of masks that are there: ``"skip"``, ``"overwrite"`` or ``"new field"``
+            output_dir (None): folder for the masks; by default they go into the database
+            **settings: as :func:`fiftyone_resclip.load_model`
 
         Returns:
             the report
         """
         from fiftyone_resclip import labeling
         from fiftyone_resclip.model import load_model
+        from fiftyone_resclip.plan import Plan
 
-        return labeling.label(samples, load_model(model, classes), label_field, overwrite=overwrite)
-
-
-def _progress(ctx: Any, report: LabelingReport) -> Any:
-    share = report.done / report.total if report.total else 1.0
-    show = ctx.set_progress if ctx.delegated else ctx.ops.set_progress
-    return show(progress=share, label=f"{report.done} of {report.total} images")
+        method.read({"model": None, "mode": mode})  # refuses an unknown mode
+        plan = Plan.of(samples, label_field, existing)
+        loaded = load_model(model, classes, **{**MODES[mode].settings, **settings})
+        return labeling.label(samples, loaded, plan.label_field, overwrite=plan.overwrite, output_dir=output_dir)
 
 
-@lru_cache(maxsize=1)
-def _model(name: str, classes: str) -> ResCLIPModel:
-    from fiftyone_resclip.model import load_model
+def _ask_slice(inputs: types.Object, ctx: Any) -> None:
+    from fiftyone_resclip.plan import image_slices
 
-    return load_model(name, classes)
+    slices = image_slices(ctx.target_view())  # resolving the target here makes FiftyOne add its chooser
+    if slices:
+        current = ctx.group_slice if ctx.group_slice in slices else slices[0]
+        inputs.enum("group_slice", [*slices, _ALL_SLICES], default=current, required=False, label="Group slice")
 
 
-def _problem_with(classes: str | None) -> str | None:
-    try:
-        if classes:
-            Vocabulary.parse(classes)
-    except ResCLIPError as error:
-        return str(error)
-    return None
+def _ask_destination(inputs: types.Object, params: dict[str, Any]) -> None:
+    inputs.str("label_field", default=_DEFAULT_FIELD, required=False, label="Field for the masks")
+    choices = types.RadioGroup(orientation="horizontal")
+    for value, label in _EXISTING.items():
+        choices.add_choice(value, label=label)
+    inputs.enum("existing", list(_EXISTING), default="skip", required=False, label="If the field has masks", view=choices)
+    inputs.enum("store", [_DATABASE, _DISK], default=_DATABASE, required=False, label="Masks go to", view=types.RadioGroup())
+    if params.get("store") == _DISK:
+        inputs.str("output_dir", required=True, label="Folder", description="A PNG for each sample, named by its id")
+
+
+def _preview(inputs: types.Object, ctx: Any) -> None:
+    """What will run: shown as soon as it is known, with the mistake instead where there is one."""
+    inputs.bool("estimate", default=False, required=False, label="Estimate the time", description="Runs the model on five images")
+    plan = _plan(ctx)
+    lines = [f"{plan}."]
+    if words.given(ctx.params):
+        vocabulary = words.read(ctx.params, ctx.dataset)
+        lines.append(f"{len(vocabulary.class_names)} classes, {len(vocabulary.flat_phrases)} phrases.")
+        if ctx.params.get("estimate"):
+            lines.append(estimate.sentence(plan, vocabulary, *method.read(ctx.params)))
+    inputs.view("preview", types.Notice(label=" ".join(lines)))
+
+
+def _plan(ctx: Any) -> Plan:
+    from fiftyone_resclip.plan import Plan, in_slices
+
+    chosen = ctx.params.get("group_slice") or ctx.group_slice
+    samples = in_slices(ctx.target_view(), None if chosen == _ALL_SLICES else chosen)
+    return Plan.of(samples, ctx.params.get("label_field") or _DEFAULT_FIELD, ctx.params.get("existing") or "skip")
+
+
+def _output_dir(params: dict[str, Any]) -> str | None:
+    return params.get("output_dir") if params.get("store") == _DISK else None
+
+
+def _how_far(report: LabelingReport) -> str:
+    left = report.seconds / report.done * (report.total - report.done) if report.done else 0.0
+    rest = f", about {left:.0f} s left" if left else ""
+    return f"{report.done} of {report.total} images{rest}"
+
+
+def _progress(ctx: Any, share: float, label: str) -> Any:
+    """Shows how far it is: in the App a bar with a button that stops, which FiftyOne's own bar does not have."""
+    if ctx.delegated:
+        return ctx.set_progress(progress=share, label=label)
+    outputs = types.Object()
+    outputs.float("progress", view=types.ProgressView(label=label))
+    outputs.btn("stop", label="Stop and keep what is done", on_click=STOP_URI, variant="outlined")
+    return ctx.ops.show_output(types.Property(outputs).to_json(), {"progress": share})
+
+
+def _end(ctx: Any, summary: str) -> Any:
+    """Puts the summary in the place of the bar and its button."""
+    outputs = types.Object()
+    outputs.md(summary, name="summary")
+    return ctx.ops.show_output(types.Property(outputs).to_json(), {})

@@ -31,6 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Starts an App server with the plugin installed; gives its address."""
+    ARTEFACTS.mkdir(exist_ok=True)
     fo.list_datasets()  # the database must run before the server asks for it
     assert cli.main(["install"]) == 0
     with socket.socket() as probe:
@@ -53,8 +54,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(server: str) -> Iterator[object]:
-    """A browser page that reaches the server and nothing else."""
+def page(server: str, request: pytest.FixtureRequest) -> Iterator[object]:
+    """A browser page that reaches the server and nothing else; what it shows at the end of the test is kept."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -63,7 +64,9 @@ def page(server: str) -> Iterator[object]:
         context.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
         own = (server, "data:", "blob:")
         context.route("**/*", lambda route: route.continue_() if route.request.url.startswith(own) else route.abort())
-        yield context.new_page()
+        page = context.new_page()
+        yield page
+        page.screenshot(path=str(ARTEFACTS / f"{request.node.name}.png"))
         context.close()
         browser.close()
 

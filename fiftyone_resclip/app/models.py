@@ -1,0 +1,77 @@
+"""The models of the App's server: loaded once, shared by its threads, used by one operator at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fiftyone_resclip.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from fiftyone_resclip.backbone import Backbone
+    from fiftyone_resclip.model import ResCLIPModel
+
+_T = TypeVar("_T")
+_TURN = Lock()
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Waits until no other operator uses a model, and keeps the others waiting meanwhile."""
+    with _TURN:
+        yield
+
+
+def by_turns(steps: Iterator[_T]) -> Iterator[_T]:
+    """Makes each step of a long run wait for its turn, so that a panel is served between two batches.
+
+    Args:
+        steps: does its work when the next value is asked for; closed when this is closed
+
+    Yields:
+        its values
+    """
+    end = object()
+    try:
+        while True:
+            with turn():
+                value = next(steps, end)
+            if value is end:
+                return
+            yield value  # type: ignore[misc]  # not the mark of the end
+    finally:
+        close = getattr(steps, "close", None)
+        if close is not None:
+            close()
+
+
+@lru_cache(maxsize=2)
+def backbone(name: str) -> Backbone:
+    """Gives a loaded CLIP; ask for it in your :func:`turn`."""
+    from fiftyone_resclip.backbone import Backbone
+
+    return Backbone.load(name)
+
+
+def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> ResCLIPModel:
+    """Gives a model of its own over the shared CLIP; ask for it in your :func:`turn`.
+
+    Args:
+        name: of ``config.MODELS``
+        settings: what differs from the model's defaults, by the names of ``ResCLIPConfig``
+        vocabulary: the classes
+
+    Returns:
+        a FiftyOne model
+
+    Raises:
+        ConfigError: if a setting is out of range
+        BackboneError: if the model or its weights can't be had
+    """
+    from fiftyone_resclip.model import ResCLIPModel, default_config
+    from fiftyone_resclip.segmenter import ResCLIP
+
+    return ResCLIPModel(ResCLIP(backbone(name), vocabulary, default_config(name).varied(settings)))

@@ -1,0 +1,55 @@
+"""Steps of a walk through the App that several tests take."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.browser.conftest import ARTEFACTS
+
+
+def open_dataset(page: Any, address: str, name: str) -> None:
+    from playwright.sync_api import TimeoutError as Late
+
+    for _ in range(4):  # a cold server can hang on its splash screen
+        page.goto(f"{address}/datasets/{name}", wait_until="domcontentloaded")
+        try:
+            page.wait_for_selector('[data-cy="looker"]', timeout=20_000)
+            return
+        except Late:
+            continue
+    raise AssertionError("the App never showed the dataset")
+
+
+def run_operator(page: Any, label: str) -> None:
+    """Picks an operator in the operator browser, by keyboard."""
+    page.keyboard.press("`")
+    page.locator('input[placeholder*="operation" i]').first.fill(label)
+    page.keyboard.press("Enter")
+
+
+def open_form(page: Any, label: str) -> Any:
+    run_operator(page, label)
+    form = page.locator('[data-cy="operators-prompt-modal"]')
+    form.wait_for(timeout=30_000)
+    return form
+
+
+def choose(page: Any, form: Any, shown: str, wanted: str) -> None:
+    """Changes a drop-down of a form by the text it shows."""
+    form.get_by_text(shown).first.click()
+    page.get_by_role("option", name=wanted).click()
+
+
+def screenshot(page: Any, name: str) -> None:
+    page.screenshot(path=str(ARTEFACTS / f"{name}.png"))
+
+
+def mean_colour(element: Any) -> NDArray[np.float64]:
+    """The mean colour of a part of the page, as it is drawn."""
+    with Image.open(io.BytesIO(element.screenshot())) as image:
+        return np.asarray(image.convert("RGB")).reshape(-1, 3).mean(axis=0)
