@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,6 +37,7 @@ class ResCLIP:
         vocabulary: the classes
         config: the settings
         text_features (None): the vocabulary's phrases as L2-normalised ``(Q, D)``; by default encoded once, here
+        trunk (None): what runs the trunk, such as a :class:`fiftyone_resclip.memory.TrunkMemory`; by default ``backbone.trunk``
 
     Raises:
         ConfigError: if the config asks for blocks or windows that the backbone does not have
@@ -47,7 +48,12 @@ class ResCLIP:
     """
 
     def __init__(
-        self, backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig, text_features: Tensor | None = None
+        self,
+        backbone: Backbone,
+        vocabulary: Vocabulary,
+        config: ResCLIPConfig,
+        text_features: Tensor | None = None,
+        trunk: Callable[[Tensor, Sequence[int]], Trunk] | None = None,
     ) -> None:
         if config.rcs is not None:
             backbone.check_blocks(config.rcs.blocks)
@@ -58,6 +64,7 @@ class ResCLIP:
         self.backbone = backbone
         self.vocabulary = vocabulary
         self.config = config
+        self._run_trunk = trunk or backbone.trunk
         phrases = vocabulary.flat_phrases
         features = backbone.encode_text(phrases) if text_features is None else text_features
         self.text_features = features.to(backbone.device)
@@ -88,14 +95,25 @@ class ResCLIP:
 
     def _logits(self, pixels: Tensor, text_features: Tensor) -> Tensor:
         """:meth:`logits` for input that is known to be right: no look at its values, so a GPU need not be waited for."""
-        rcs, sfr = self.config.rcs, self.config.sfr
-        with self._autocast():
-            trunk = self.backbone.trunk(pixels, map_blocks=rcs.blocks if rcs else ())
+        trunk, sfr = self.trunk(pixels), self.config.sfr
         draft = cosines(self.last_block(trunk), text_features, trunk.grid_hw)
         if sfr is None:
             return draft
         feedback = feedback_map(draft, pixels, self.backbone.patch_px, sfr, self.config.logit_scale)
         return cosines(self.last_block(trunk, feedback), text_features, trunk.grid_hw)
+
+    @torch.inference_mode()
+    def trunk(self, pixels: Tensor) -> Trunk:
+        """Runs the blocks before the last one, as the settings ask for them.
+
+        Args:
+            pixels: normalised images of one size, ``(B, 3, H, W)``
+
+        Returns:
+            what :meth:`last_block` needs
+        """
+        with self._autocast():
+            return self._run_trunk(pixels, self.config.rcs.blocks if self.config.rcs else ())
 
     @torch.inference_mode()
     def last_block(self, trunk: Trunk, feedback: Tensor | None = None) -> Tensor:
@@ -108,13 +126,27 @@ class ResCLIP:
         Returns:
             projected tokens, ``(B, N, D)``, class token first, not normalised
         """
+        with self._autocast():
+            attn = self.attention(trunk, feedback)
+            return self.backbone.finish(trunk, attn, residual_arch=self.config.residual_arch).float()
+
+    @torch.inference_mode()
+    def attention(self, trunk: Trunk, feedback: Tensor | None = None) -> Tensor:
+        """Gives the attention of the last block: base strategy, RCS, and SFR where there is feedback.
+
+        Args:
+            trunk: from the backbone
+            feedback (None): SFR's matrix, ``(B, N, N)``
+
+        Returns:
+            ``(B, heads, N, N)``
+        """
         config, strategy = self.config, STRATEGIES[self.config.strategy]
         bias = locality_bias(trunk.grid_hw, config.locality_sigma, trunk.q.dtype, trunk.q.device) if strategy.locality else None
         rcs = (config.rcs, trunk.attention_map) if config.rcs and trunk.attention_map is not None else None
         sfr = (config.sfr, feedback) if config.sfr and feedback is not None else None
         with self._autocast():
-            attn = attention(trunk.q, trunk.k, strategy, bias=bias, rcs=rcs, sfr=sfr)
-            return self.backbone.finish(trunk, attn, residual_arch=config.residual_arch).float()
+            return attention(trunk.q, trunk.k, strategy, bias=bias, rcs=rcs, sfr=sfr)
 
     def _autocast(self) -> torch.autocast:
         precision = self.config.precision

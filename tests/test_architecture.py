@@ -14,9 +14,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config", "vocabulary"),
     ("core",),
     ("backbone", "architectures", "weights"),
-    ("segmenter",),
-    ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance", "vocabularies"),
-    ("model", "labeling", "evaluation", "datasets", "zoo_source", "zoo", "tiny", "plan"),
+    ("segmenter",, "memory", "explain"),
+    ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance", "vocabularies", "plots"),
+    ("model", "labeling", "evaluation", "datasets", "zoo_source", "zoo", "tiny", "plan", "playground", "readings"),
     ("app",),
     ("demo", "benchmark", "bench", "cli"),
 )

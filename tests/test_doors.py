@@ -71,7 +71,7 @@ def test_the_plugin_registers_what_its_file_names(installed: tuple[Path, Path]) 
     declared = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
     registered: list[type] = []
     register(type("Plugin", (), {"register": staticmethod(registered.append)}))
-    assert [operator().config.name for operator in registered] == declared["operators"]
+    assert [part().config.name for part in registered] == declared["operators"] + declared["panels"]
     assert foo.operator_exists("@fiftyone-resclip/resclip/segment")
     assert foo.get_operator("@fiftyone-resclip/resclip/segment").config.label == "ResCLIP: segment"
 

@@ -14,8 +14,9 @@ def register(plugin: Any) -> None:
     Args:
         plugin: FiftyOne's plugin context
     """
+    from fiftyone_resclip.app.playground import Playground
     from fiftyone_resclip.app.segment import Segment
     from fiftyone_resclip.app.stop import Stop
 
-    for part in (Segment, Stop):
+    for part in (Segment, Stop, Playground):
         plugin.register(part)

@@ -12,6 +12,9 @@ from fiftyone_resclip.errors import ConfigError, unknown
 
 DEFAULT_MODEL, DEFAULT_MODE = "resclip-vit-b-16", "full"
 
+#: The inputs by name, apart from the sliders.
+NAMES = ("model", "mode", "tune")
+
 #: The sliders: the part of the config they belong to, its setting, what is there by default, what it does.
 SLIDERS: Mapping[str, tuple[str | None, str, float, str]] = {
     "prob_threshold": (None, "prob_threshold", 0.0, "Pixels less certain than this stay without a class"),
@@ -26,26 +29,29 @@ SLIDERS: Mapping[str, tuple[str | None, str, float, str]] = {
 }
 
 
-def ask(inputs: types.Object, params: Mapping[str, Any]) -> None:
+def ask(inputs: types.Object, params: Mapping[str, Any], model: str = DEFAULT_MODEL, **event: Any) -> None:
     """Adds the inputs to a form or panel.
 
     Args:
         inputs: of the form
         params: its values, as :func:`read` understands them
+        model ("resclip-vit-b-16"): what is chosen at first
+        **event: ``on_change`` of a panel's inputs
     """
     models = types.DropdownView()
     for name, state in model_states().items():
         models.add_choice(name, label=f"{name} ({state})")
-    inputs.enum("model", list(MODELS), default=DEFAULT_MODEL, required=False, label="Model", view=models)
+    inputs.enum("model", list(MODELS), default=model, required=False, label="Model", view=models, **event)
     modes = types.DropdownView()
     for name, mode in MODES.items():
         modes.add_choice(name, label=f"{name}: {mode.meaning}")
-    inputs.enum("mode", list(MODES), default=DEFAULT_MODE, required=False, label="Mode", view=modes)
-    inputs.bool("tune", default=False, required=False, label="Thresholds and mixes")
+    inputs.enum("mode", list(MODES), default=DEFAULT_MODE, required=False, label="Mode", view=modes, **event)
+    inputs.bool("tune", default=False, required=False, label="Thresholds and mixes", **event)
     if params.get("tune"):
         for name in _sliders_of(params):
             _, _, default, meaning = SLIDERS[name]
-            inputs.float(name, min=0, max=1, default=default, required=False, label=name, description=meaning, view=_slider())
+            look = {"label": name, "description": meaning, "view": types.SliderView(step=0.01)}
+            inputs.float(name, min=0, max=1, default=default, required=False, **look, **event)
 
 
 def read(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -77,6 +83,13 @@ def read(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return model, settings
 
 
+def first_model() -> str:
+    """Gives the first model that needs no download: what a panel opens with."""
+    from fiftyone_resclip.weights import is_at_hand
+
+    return next(name for name in MODELS if is_at_hand(name))
+
+
 def model_states() -> dict[str, str]:
     """Says of each model in plain words whether it is there."""
     from fiftyone_resclip.weights import is_at_hand
@@ -88,7 +101,3 @@ def _sliders_of(params: Mapping[str, Any]) -> list[str]:
     """The sliders that mean something in the mode."""
     off = {part for part, value in MODES[params.get("mode") or DEFAULT_MODE].settings.items() if value is None}
     return [name for name, (part, *_) in SLIDERS.items() if part not in off]
-
-
-def _slider() -> types.SliderView:
-    return types.SliderView(step=0.01)

@@ -13,6 +13,7 @@ from fiftyone_resclip.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from fiftyone_resclip.backbone import Backbone
     from fiftyone_resclip.model import ResCLIPModel
+    from fiftyone_resclip.playground import Playground
 
 _T = TypeVar("_T")
 _TURN = Lock()
@@ -54,6 +55,15 @@ def backbone(name: str) -> Backbone:
     from fiftyone_resclip.backbone import Backbone
 
     return Backbone.load(name)
+
+
+@lru_cache(maxsize=1)
+def playground(name: str) -> Playground:
+    """Gives the playground over the shared CLIP; ask for it in your :func:`turn`."""
+    from fiftyone_resclip.model import default_config
+    from fiftyone_resclip.playground import Playground
+
+    return Playground(backbone(name), default_config(name))
 
 
 def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> ResCLIPModel:

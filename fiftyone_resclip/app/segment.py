@@ -26,6 +26,9 @@ _EXISTING = {
 }
 _ALL_SLICES = "all slices of images"
 
+#: How others, as the playground, call the operator.
+SEGMENT_URI = "@fiftyone-resclip/resclip/segment"
+
 
 class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
     """Labels the target view with masks for classes in words."""
@@ -48,7 +51,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         inputs = types.Object()
         try:
             _ask_slice(inputs, ctx)
-            words.ask(inputs, ctx)
+            words.ask(inputs, ctx.params, ctx.dataset)
             method.ask(inputs, ctx.params)
             _ask_destination(inputs, ctx.params)
             _preview(inputs, ctx)

@@ -16,6 +16,9 @@ _TYPED, _FILE, _FIELD, _DATASET, _SAVED = "typed", "file", "field", "dataset", "
 _VOID = 255
 _NO_BACKGROUND, _OWN_BACKGROUND = "none", "own words"
 
+#: The inputs by name, which :func:`read` looks at.
+NAMES = ("words_from", "classes", "class_file", "class_field", "vocabulary", "background", "background_words")
+
 _SOURCES = {
     _TYPED: "typed or pasted here",
     _FILE: "a text file",
@@ -25,16 +28,19 @@ _SOURCES = {
 }
 
 
-def ask(inputs: types.Object, ctx: Any) -> None:
-    """Adds the inputs to a form.
+def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, **event: Any) -> None:
+    """Adds the inputs to a form or panel.
 
     Args:
         inputs: of the form
-        ctx: of the operator, whose ``params`` :func:`read` understands
+        params: its values, as :func:`read` understands them
+        dataset: a FiftyOne dataset
+        **event: ``on_change`` of a panel's inputs
     """
-    source = ctx.params.get("words_from") or _TYPED
-    inputs.enum("words_from", list(_SOURCES), default=_TYPED, required=False, label="Classes from", view=_dropdown(_SOURCES))
-    _ASK[source](inputs, ctx)
+    source = params.get("words_from") or _TYPED
+    choose = {"default": _TYPED, "required": False, **event}
+    inputs.enum("words_from", list(_SOURCES), label="Classes from", view=_dropdown(_SOURCES), **choose)
+    _ASK[source](inputs, dataset, event)
     backgrounds = {_NO_BACKGROUND: "none: every pixel gets one of the classes", **{name: name for name in BACKGROUNDS}}
     inputs.enum(
         "background",
@@ -44,9 +50,10 @@ def ask(inputs: types.Object, ctx: Any) -> None:
         label="Background",
         description="Words for what belongs to no class; uncertain pixels go there, too",
         view=_dropdown({**backgrounds, _OWN_BACKGROUND: "own words"}),
+        **event,
     )
-    if ctx.params.get("background") == _OWN_BACKGROUND:
-        inputs.str("background_words", required=True, label="Background words", description="Parted by commas")
+    if params.get("background") == _OWN_BACKGROUND:
+        inputs.str("background_words", required=True, label="Background words", description="Parted by commas", **event)
 
 
 def given(params: Mapping[str, Any]) -> bool:
@@ -86,31 +93,33 @@ def _dropdown(choices: Mapping[str, str]) -> types.DropdownView:
     return view
 
 
-def _ask_typed(inputs: types.Object, ctx: Any) -> None:
+def _ask_typed(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
     inputs.str(
         "classes",
         required=True,
         label="Classes",
         description="Parted by commas or one per line; a line 'car: car, sedan, taxi' gives a class several phrases",
         view=types.TextFieldView(multiline=True),
+        **event,
     )
 
 
-def _ask_file(inputs: types.Object, ctx: Any) -> None:
-    inputs.str("class_file", required=True, label="File", description="Its path on the App's machine: a class a line, as typed")
+def _ask_file(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    description = "Its path on the App's machine: a class a line, as typed"
+    inputs.str("class_file", required=True, label="File", description=description, **event)
 
 
-def _ask_field(inputs: types.Object, ctx: Any) -> None:
-    inputs.enum("class_field", list(_named_fields(ctx.dataset)), required=True, label="Field")
+def _ask_field(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    inputs.enum("class_field", list(_named_fields(dataset)), required=True, label="Field", **event)
 
 
-def _ask_dataset(inputs: types.Object, ctx: Any) -> None:
-    names = _dataset_classes(ctx.dataset)
+def _ask_dataset(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    names = _dataset_classes(dataset)
     inputs.view("dataset_classes", types.Notice(label=", ".join(names) or "the dataset names no classes"))
 
 
-def _ask_saved(inputs: types.Object, ctx: Any) -> None:
-    inputs.enum("vocabulary", vocabularies.names(), required=True, label="Saved vocabulary")
+def _ask_saved(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    inputs.enum("vocabulary", vocabularies.names(), required=True, label="Saved vocabulary", **event)
 
 
 def _read_typed(params: Mapping[str, Any], dataset: Any) -> Vocabulary:

@@ -53,3 +53,19 @@ def mean_colour(element: Any) -> NDArray[np.float64]:
     """The mean colour of a part of the page, as it is drawn."""
     with Image.open(io.BytesIO(element.screenshot())) as image:
         return np.asarray(image.convert("RGB")).reshape(-1, 3).mean(axis=0)
+
+
+def open_panel(page: Any, name: str) -> None:
+    page.locator('[data-cy="new-panel-btn"]').first.click()
+    page.locator(f'[data-cy="new-panel-option-{name}"]').click()
+
+
+def click_plot(page: Any, plot: Any, across: float, down: float) -> None:
+    """Clicks a plotly figure at a share of its width and height."""
+    box = plot.locator(".nsewdrag").first.bounding_box()
+    x, y = box["x"] + across * box["width"], box["y"] + down * box["height"]
+    page.mouse.move(x - 5, y - 5)
+    page.wait_for_timeout(200)
+    page.mouse.move(x, y)
+    page.wait_for_timeout(400)
+    page.mouse.click(x, y)
