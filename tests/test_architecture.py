@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config", "vocabulary"),
     ("core",),
     ("backbone", "architectures", "weights"),
-    ("segmenter",, "memory", "explain"),
+    ("segmenter", "memory", "explain"),
     ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance", "vocabularies", "plots"),
     ("model", "labeling", "evaluation", "datasets", "zoo_source", "zoo", "tiny", "plan", "playground", "readings"),
     ("app",),
