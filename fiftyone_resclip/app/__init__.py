@@ -14,6 +14,7 @@ def register(plugin: Any) -> None:
     Args:
         plugin: FiftyOne's plugin context
     """
+    import fiftyone_resclip.evaluation  # noqa: F401  # gives FiftyOne's own "evaluate model" our method by name
     from fiftyone_resclip.app.playground import Playground
     from fiftyone_resclip.app.segment import Segment
     from fiftyone_resclip.app.stop import Stop
