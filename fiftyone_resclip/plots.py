@@ -108,14 +108,17 @@ def heats(photo: Image.Image, maps: Sequence[Heat]) -> Figure:
     return Figure(data, layout)
 
 
-def bars(names: Sequence[str], shares: Sequence[float], colours: Sequence[str], notes: Sequence[str]) -> Figure:
-    """Shows shares as horizontal bars, the first on top.
+def bars(
+    names: Sequence[str], shares: Sequence[float], colours: Sequence[str], notes: Sequence[str], title: str = "pixels in %"
+) -> Figure:
+    """Shows shares as horizontal bars, the first on top; what is left to the whole is faint, so that a click finds every bar.
 
     Args:
         names: of the bars
         shares: in [0, 1]
         colours: of the bars
         notes: beside each bar
+        title ("pixels in %"): of the axis
 
     Returns:
         the figure
@@ -131,10 +134,48 @@ def bars(names: Sequence[str], shares: Sequence[float], colours: Sequence[str], 
         "hoverinfo": "text",
     }
     layout = {
-        "xaxis": {"title": {"text": "pixels in %"}, "range": [0, 100], "fixedrange": True},
+        "xaxis": {"title": {"text": title}, "range": [0, 100], "fixedrange": True},
         "yaxis": {"autorange": "reversed", "automargin": True, "fixedrange": True, "type": "category"},
         "margin": {"l": 10, "r": 10, "t": 5, "b": 35},
         "showlegend": False,
+    }
+    rest = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [round(100 - 100 * share, 2) for share in shares],
+        "y": list(names),
+        "marker": {"color": "rgba(128,128,128,0.12)"},
+        "hoverinfo": "skip",
+    }
+    return Figure([trace, rest], {**layout, "barmode": "stack"})
+
+
+def matrix(rows: Sequence[str], columns: Sequence[str], values: NDArray[np.floating], titles: tuple[str, str]) -> Figure:
+    """Shows a table of numbers as a heat map, the first row on top.
+
+    Args:
+        rows: names
+        columns: names
+        values: ``(rows, columns)``; NaN is left empty
+        titles: of rows and columns
+
+    Returns:
+        the figure; a click gives the names as ``y`` and ``x``
+    """
+    cells = [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in values]
+    trace = {
+        "type": "heatmap",
+        "z": cells,
+        "x": list(columns),
+        "y": list(rows),
+        "colorscale": "Oranges",
+        "hovertemplate": f"{titles[0]}: %{{y}}<br>{titles[1]}: %{{x}}<br>%{{z}}<extra></extra>",
+    }
+    axis = {"type": "category", "automargin": True, "fixedrange": True}
+    layout = {
+        "xaxis": {**axis, "title": {"text": titles[1]}},
+        "yaxis": {**axis, "title": {"text": titles[0]}, "autorange": "reversed"},
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
     }
     return Figure([trace], layout)
 

@@ -15,9 +15,11 @@ def register(plugin: Any) -> None:
         plugin: FiftyOne's plugin context
     """
     import fiftyone_resclip.evaluation  # noqa: F401  # gives FiftyOne's own "evaluate model" our method by name
+    from fiftyone_resclip.app.error_explorer import ErrorExplorer
+    from fiftyone_resclip.app.evaluate import Evaluate
     from fiftyone_resclip.app.playground import Playground
     from fiftyone_resclip.app.segment import Segment
     from fiftyone_resclip.app.stop import Stop
 
-    for part in (Segment, Stop, Playground):
+    for part in (Segment, Stop, Evaluate, Playground, ErrorExplorer):
         plugin.register(part)

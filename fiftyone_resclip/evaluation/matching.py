@@ -163,6 +163,7 @@ def match_classes(
     ignore_index: Ignored = _DEFAULT_VOID,
     mapping: Mapping[str, str | None] | None = None,
     mask_targets: Mapping[Any, str] | None = None,
+    require_common: bool = True,
 ) -> ClassMatch:
     """Matches the classes of two fields.
 
@@ -173,6 +174,7 @@ def match_classes(
         ignore_index (255): void values of the ground truth
         mapping (None): ground-truth class by predicted class where the names differ; ``None`` for one without partner
         mask_targets (None): class name by mask value for both fields; by default those of the dataset
+        require_common (True): whether it is an error if no class is in both
 
     Returns:
         the match
@@ -195,7 +197,7 @@ def match_classes(
         )
     class_names = tuple(dict.fromkeys(name for value, name in truth_field.targets.items() if value not in void))
     partners = _partners(dict.fromkeys(predicted.targets.values()), class_names, mapping or {})
-    if not any(partners.values()):
+    if require_common and not any(partners.values()):
         raise DatasetError(
             f"{pred_field!r} and {gt_field!r} must share class names, but have {sorted(partners)} and {sorted(class_names)}; "
             "pass mapping={'predicted': 'true', ...} where they differ"

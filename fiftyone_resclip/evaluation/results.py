@@ -119,6 +119,16 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
         return self._by_class(metrics.dice(self.confusion))
 
     @property
+    def recall(self) -> dict[str, float]:
+        """Share of its ground truth that is right, by class name; NaN for a class without any."""
+        return self._by_class(metrics.recall(self.confusion))
+
+    @property
+    def precision(self) -> dict[str, float]:
+        """Share of its predicted pixels that is right, by class name; NaN for a class without any."""
+        return self._by_class(metrics.precision(self.confusion))
+
+    @property
     def boundary_iou(self) -> dict[str, float]:
         """IoU within the band along borders by class name; empty if it was not asked for."""
         return self._by_class(self._boundary.iou) if self._boundary else {}

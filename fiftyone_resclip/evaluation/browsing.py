@@ -1,0 +1,98 @@
+"""From a figure of an evaluation to the images behind it, worst first; and figures as text to take away."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiftyone_resclip.evaluation.results import UNLABELLED, SemanticEvaluationResults
+
+Scale = Literal["pixels", "by row", "by column"]
+
+
+def scaled(results: SemanticEvaluationResults, scale: Scale, diagonal: bool) -> NDArray[np.float64]:
+    """Gives the confusion matrix as it is looked at.
+
+    Args:
+        results: of an evaluation
+        scale: pixels as they are; shares of the true class (its row); or of the predicted class (its column), in [0, 1]
+        diagonal: whether right pixels are shown; they are part of the whole that shares are of, anyway
+
+    Returns:
+        ``(C, C + 1)``; NaN where nothing is shown
+    """
+    values = results.confusion.astype(np.float64)
+    if scale != "pixels":
+        whole = values.sum(axis=1 if scale == "by row" else 0, keepdims=True)
+        values = np.divide(values, whole, out=np.zeros_like(values), where=whole > 0)
+    if not diagonal:
+        np.fill_diagonal(values, np.nan)
+    return values
+
+
+def images_of_pair(results: SemanticEvaluationResults, truth: str, predicted: str) -> Any:
+    """Gives the images of a cell of the confusion matrix, those with most of its pixels first.
+
+    Args:
+        results: of a run that was kept
+        truth: a class of the ground truth
+        predicted: the class its pixels were taken for, or ``UNLABELLED``
+
+    Returns:
+        a FiftyOne view
+
+    Raises:
+        DatasetError: if a class is unknown, or the run was not kept
+    """
+    return results.samples.select([sample for sample, _ in results.images_with(truth, predicted)], ordered=True)
+
+
+def images_wrong_on(results: SemanticEvaluationResults, name: str) -> Any:
+    """Gives the images where a class was missed or seen wrongly, those with most such pixels first.
+
+    Args:
+        results: of a run that was kept
+        name: a class of the ground truth
+
+    Returns:
+        a FiftyOne view
+
+    Raises:
+        DatasetError: if the class is unknown, or the run was not kept
+    """
+    wrong: dict[str, int] = {}
+    others = [other for other in (*results.class_names, UNLABELLED) if other != name]
+    for pair in [(name, other) for other in others] + [(other, name) for other in others if other != UNLABELLED]:
+        for sample, pixels in results.images_with(*pair):
+            wrong[sample] = wrong.get(sample, 0) + pixels
+    return results.samples.select(sorted(wrong, key=lambda sample: (-wrong[sample], sample)), ordered=True)
+
+
+def worst_images(results: SemanticEvaluationResults) -> Any:
+    """Gives the images by their own mIoU, lowest first, those without any left out; a FiftyOne view."""
+    field = f"{results.key}_miou"
+    return results.samples.exists(field).sort_by(field)
+
+
+def least_certain_images(results: SemanticEvaluationResults) -> Any:
+    """Gives the images by the mean confidence of their prediction, lowest first; a FiftyOne view."""
+    field = f"{results.config.pred_field}.confidence"
+    return results.samples.exists(field).sort_by(field)
+
+
+def as_csv(results: SemanticEvaluationResults) -> str:
+    """Writes the figures of each class and the confusion matrix as comma-separated values."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = (*results.class_names, UNLABELLED)
+    writer.writerow(["class", "iou", "dice", "recall", "precision", *(f"taken for {name}" for name in columns)])
+    parts = (results.iou, results.dice, results.recall, results.precision)
+    for name, row in zip(results.class_names, results.confusion.tolist(), strict=True):
+        figures = [part[name] for part in parts]
+        writer.writerow([name, *("" if math.isnan(value) else f"{value:.2f}" for value in figures), *row])
+    return out.getvalue()
