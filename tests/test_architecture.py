@@ -15,8 +15,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("core",),
     ("backbone", "architectures", "weights"),
     ("segmenter", "memory", "explain"),
-    ("images", "masks", "metrics", "boundaries", "figures", "database", "install", "provenance", "vocabularies", "plots"),
-    ("model", "labeling", "evaluation", "datasets", "zoo_source", "zoo", "tiny", "plan", "playground", "readings"),
+    ("images", "masks", "metrics", "boundaries", "figures", "plots", "database", "install", "provenance", "vocabularies"),
+    ("model", "labeling", "plan", "playground", "readings", "review", "evaluation", "datasets", "zoo_source", "zoo", "tiny"),
     ("app",),
     ("demo", "benchmark", "bench", "cli"),
 )

@@ -18,8 +18,13 @@ def register(plugin: Any) -> None:
     from fiftyone_resclip.app.error_explorer import ErrorExplorer
     from fiftyone_resclip.app.evaluate import Evaluate
     from fiftyone_resclip.app.playground import Playground
+    from fiftyone_resclip.app.review import Review
     from fiftyone_resclip.app.segment import Segment
     from fiftyone_resclip.app.stop import Stop
+    from fiftyone_resclip.app.use_kept import UseKept
+    from fiftyone_resclip.app.verdicts import Discard, FixLater, Keep, UndoReview
 
-    for part in (Segment, Stop, Evaluate, Playground, ErrorExplorer):
+
+    operators = (Segment, Stop, Evaluate, Keep, Discard, FixLater, UndoReview, UseKept)
+    for part in (*operators, Playground, ErrorExplorer, Review):
         plugin.register(part)

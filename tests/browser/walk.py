@@ -45,6 +45,11 @@ def choose(page: Any, form: Any, shown: str, wanted: str) -> None:
     page.get_by_role("option", name=wanted).click()
 
 
+def box_below(part: Any, label: str) -> Any:
+    """The input that follows a label."""
+    return part.get_by_text(label).locator("xpath=following::input[1]")
+
+
 def screenshot(page: Any, name: str) -> None:
     page.screenshot(path=str(ARTEFACTS / f"{name}.png"))
 
