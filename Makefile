@@ -31,6 +31,7 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m fiftyone_resclip.tiny.measure benchmarks/tiny.json
 	FIFTYONE_DATABASE_DIR="$(abspath $(DEMO))/database" $(BIN)/python -m fiftyone_resclip.bench.evaluation benchmarks/evaluation.json
+	$(BIN)/python -m fiftyone_resclip.bench.reprompt benchmarks/reprompt.json
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,111 @@
+"""How long other words take on an image that was looked at before, against the first words on it.
+
+``python -m fiftyone_resclip.bench.reprompt FILE`` writes the figures as JSON. Each round has an image and words that no round
+before had; the two times of a ratio come from the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.config import MODES, ResCLIPConfig, preset
+from fiftyone_resclip.playground import Playground
+from fiftyone_resclip.provenance import provenance
+from fiftyone_resclip.vocabulary import Vocabulary
+
+ARCHITECTURE, SEED = "ViT-B-16-quickgelu", 0
+IMAGE_HW = (480, 640)
+CLASSES = 8
+
+#: What is done after the first words; each is a share of the time the first words took.
+STEPS = ("one_word_changed", "every_word_changed", "threshold_and_mix_changed")
+
+
+def measure(backbone: Backbone, config: ResCLIPConfig, mode: str, rounds: int, image_hw: tuple[int, int]) -> dict[str, Any]:
+    """Times first words and other words in one mode.
+
+    Args:
+        backbone: the frozen CLIP
+        config: the settings to start from
+        mode: of ``config.MODES``
+        rounds: how often
+        image_hw: of the image
+
+    Returns:
+        medians: seconds of the first words; for each of :data:`STEPS` its seconds and their ratio to the first's
+    """
+    found = [_round(backbone, config, mode, number, image_hw) for number in range(rounds)]
+    result: dict[str, Any] = {"first_s": round(median(first for first, _ in found), 3)}
+    for index, step in enumerate(STEPS):
+        result[f"{step}_s"] = round(median(steps[index] for _, steps in found), 3)
+        result[f"{step}_over_first"] = round(median(steps[index] / first for first, steps in found), 3)
+    return result
+
+
+def _round(
+    backbone: Backbone, config: ResCLIPConfig, mode: str, number: int, image_hw: tuple[int, int]
+) -> tuple[float, list[float]]:
+    """Seconds of the first words and of each step after them, on an image and with words of their own."""
+    playground, settings = Playground(backbone, config), MODES[mode].settings
+    words = [f"{mode} thing {number} {index}" for index in range(2 * CLASSES + 1)]
+    first, changed, other = words[:CLASSES], [*words[1:CLASSES], words[2 * CLASSES]], words[CLASSES : 2 * CLASSES]
+    varied = {**settings, "prob_threshold": 0.3, "rcs": {"mix": 0.5}}
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "image.png")
+        noise = np.random.default_rng([SEED, number]).integers(0, 256, (*image_hw, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        start = _seconds(lambda: playground.read(path, Vocabulary.parse(first), settings))
+        runs = playground.trunks.runs
+        steps = [
+            _seconds(lambda: playground.read(path, Vocabulary.parse(changed), settings)),
+            _seconds(lambda: playground.read(path, Vocabulary.parse(other), settings)),
+            _seconds(lambda: playground.read(path, Vocabulary.parse(other), varied)),
+        ]
+    assert playground.trunks.runs == runs, "the trunk ran again"
+    return start, steps
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measures the modes ``fast`` and ``full`` with seeded random weights and writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    backbone, config = Backbone.random(ARCHITECTURE, SEED), preset("ade20k")
+    _round(backbone, config, "fast", options.rounds, IMAGE_HW)  # warms up
+    modes = {mode: measure(backbone, config, mode, options.rounds, IMAGE_HW) for mode in ("fast", "full")}
+    step = f"{STEPS[0]}_s"
+    figures = {
+        **provenance(),
+        "architecture": ARCHITECTURE,
+        "weights": f"random, seed {SEED}",
+        "image_hw": IMAGE_HW,
+        "classes": CLASSES,
+        "rounds": options.rounds,
+        **modes,
+        "sfr_adds_s": round(modes["full"][step] - modes["fast"][step], 3),
+        "sfr_adds_over_first_fast": round((modes["full"][step] - modes["fast"][step]) / modes["fast"]["first_s"], 3),
+    }
+    options.file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(modes, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.bench.reprompt import STEPS, measure
+from fiftyone_resclip.tiny import CONFIG
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "reprompt.json"
+
+
+def test_each_step_is_timed_without_running_the_trunk_again(tiny: Backbone) -> None:
+    result = measure(tiny, CONFIG, "fast", 1, (96, 96))
+    assert list(result) == ["first_s", *(f"{step}_{what}" for step in STEPS for what in ("s", "over_first"))]
+    assert all(value > 0 for value in result.values())
+
+
+def test_the_file_has_what_the_command_writes() -> None:
+    figures = json.loads(FILE.read_text(encoding="utf-8"))
+    assert figures["architecture"] == "ViT-B-16-quickgelu" and "commit" in figures
+    for mode in ("fast", "full"):
+        assert {f"{step}_over_first" for step in STEPS} <= set(figures[mode])
