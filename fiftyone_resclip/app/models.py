@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from threading import Lock
@@ -26,7 +26,7 @@ def turn() -> Iterator[None]:
         yield
 
 
-def by_turns(steps: Iterator[_T]) -> Iterator[_T]:
+def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
     """Makes each step of a long run wait for its turn, so that a panel is served between two batches.
 
     Args:

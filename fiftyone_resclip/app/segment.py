@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
@@ -72,8 +73,8 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         steps = labeling.iter_label(
             plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params)
         )
-        with runs.Run(ctx.dataset) as run:
-            for report in models.by_turns(steps):
+        with runs.Run(ctx.dataset) as run, closing(models.by_turns(steps)) as turns:
+            for report in turns:
                 yield _progress(ctx, report.done / report.total if report.total else 1.0, _how_far(report))
                 if run.stopped:
                     break

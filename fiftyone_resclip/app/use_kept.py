@@ -42,7 +42,7 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
                 inputs.bool("instances", default=True, required=False, label="A label for each connected region")
             inputs.str("to_field", required=True, label="To field")
             count = review.counts(ctx.target_view(), field)["keep"]
-            inputs.view("preview", types.Notice(label=f"{count} labels are kept"))
+            inputs.view("preview", types.Notice(label=f"Labels that are kept: {count}"))
         except Exception as error:
             inputs.view("problem", types.Warning(label=sentence(error))).invalid = True
         return types.Property(inputs, view=types.View(label="ResCLIP: copy kept labels"))
@@ -54,7 +54,7 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         field, to_field = field_in(ctx, params.get("label_field")), params.get("to_field") or ""
         instances = params.get("instances", True)
         count = self(ctx.target_view(), field, to_field, params.get("form") or "masks", instances=instances)
-        ctx.ops.notify(f"{count} labels of {field!r} are now in {to_field!r}", variant="success")
+        ctx.ops.notify(f"{count} kept labels are now in {to_field!r}", variant="success")
         ctx.ops.reload_dataset()
         ctx.ops.set_active_fields([*(f for f in ctx.active_fields or () if f not in (field, to_field)), to_field])
 

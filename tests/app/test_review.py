@@ -56,10 +56,10 @@ def test_verdicts_go_to_the_open_sample_or_the_selected_ones(dataset: fo.Dataset
 
 def test_kept_labels_are_copied_by_form(dataset: fo.Dataset, make_context: MakeContext) -> None:
     review.mark(dataset, "resclip", dataset.values("id")[1:3], "keep")
-    assert labels_of(UseKept().resolve_input(make_context(dataset)))["preview"] == "2 labels are kept"
+    assert labels_of(UseKept().resolve_input(make_context(dataset)))["preview"] == "Labels that are kept: 2"
     context = make_context(dataset, to_field="shapes", form="detections", instances=False)
     UseKept().execute(context)
-    assert notices(context) == [("success", "2 labels of 'resclip' are now in 'shapes'")]
+    assert notices(context) == [("success", "2 kept labels are now in 'shapes'")]
     assert dict(asked(context))["set_active_fields"] == {"fields": ["shapes"]}
     assert [value is not None for value in dataset.values("shapes")] == [False, True, True, False]
     again = make_context(dataset, to_field="shapes", form="detections")

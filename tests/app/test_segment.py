@@ -58,7 +58,7 @@ def test_progress_then_field_then_summary(make_dataset: MakeDataset, make_contex
 
 
 def test_stopping_keeps_what_is_done_and_the_run_goes_on_later(make_dataset: MakeDataset, make_context: MakeContext) -> None:
-    dataset = make_dataset(9)
+    dataset = make_dataset(30)
     context = make_context(dataset, **FAST)
     steps = Segment().execute(context)
     while not dataset.has_sample_field("words") or not len(dataset.exists("words")):
@@ -69,24 +69,24 @@ def test_stopping_keeps_what_is_done_and_the_run_goes_on_later(make_dataset: Mak
     for _ in steps:
         pass
     kept = len(dataset.exists("words"))
-    assert 0 < kept < 9
-    assert notices(context)[-1][1].startswith(f"Stopped: {kept} of 9 images labelled")
+    assert 0 < kept < 30
+    assert notices(context)[-1][1].startswith(f"Stopped: {kept} of 30 images labelled")
     assert runs.stop_all(dataset) == 0
     later = make_context(dataset, **FAST)
     run(later)
-    assert len(dataset.exists("words")) == 9
+    assert len(dataset.exists("words")) == 30
     assert f"{kept} had a label already" in notices(later)[-1][1]
 
 
 def test_a_closed_browser_ends_the_run_and_frees_the_model(make_dataset: MakeDataset, make_context: MakeContext) -> None:
-    dataset = make_dataset(5)
+    dataset = make_dataset(30)
     steps = Segment().execute(make_context(dataset, **FAST))
     for _ in range(3):
         next(steps)
     steps.close()  # as the server does when the browser goes
     assert runs.stop_all(dataset) == 0
     with models.turn():
-        assert 0 < len(dataset.exists("words")) < 5
+        assert 0 < len(dataset.exists("words")) < 30
 
 
 def test_a_delegated_run_reports_progress_and_labels(installed: None, make_dataset: MakeDataset) -> None:

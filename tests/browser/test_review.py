@@ -6,20 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 
-from fiftyone_resclip import masks
+from fiftyone_resclip.labeling import label
+from fiftyone_resclip.model import ResCLIPModel
 from tests.browser.walk import box_below, open_dataset, open_panel, screenshot
 
 
-def test_only_kept_masks_are_copied(page: Any, server: str, make_dataset: Callable[..., fo.Dataset]) -> None:
-    dataset = make_dataset(5, sizes=((160, 208),))
+def test_only_kept_masks_are_copied(
+    page: Any, server: str, make_dataset: Callable[..., fo.Dataset], fast_model: ResCLIPModel
+) -> None:
+    dataset = make_dataset(5, sizes=((144, 192),))
     dataset.name = "app-review"
-    masks.declare_field(dataset, "pred", {1: "cloth", 2: "ground"})
-    for sample in dataset:
-        truth = masks.read_mask(sample.ground_truth)
-        sample["pred"] = fo.Segmentation(mask=np.where(truth <= 6, 1, 2).astype(np.uint8))
-        sample.save()
+    label(dataset, fast_model, "pred", progress=False)
     dataset.delete_sample_field("ground_truth")
     open_dataset(page, server, dataset.name)
     open_panel(page, "review")
@@ -42,14 +40,14 @@ def test_only_kept_masks_are_copied(page: Any, server: str, make_dataset: Callab
     page.get_by_role("button", name="Copy kept labels").click()
     form = page.locator('[data-cy="operators-prompt-modal"]')
     form.wait_for(timeout=30_000)
-    page.wait_for_selector("text=1 labels are kept", timeout=30_000)
+    page.wait_for_selector("text=Labels that are kept: 1", timeout=30_000)
     box_below(form, "To field").fill("gold")
     page.wait_for_timeout(1500)
     form.get_by_role("button", name="Execute").click()
-    page.wait_for_selector("text=/1 labels of 'pred' are now in 'gold'/", timeout=30_000)
+    page.wait_for_selector("text=/1 kept labels are now in 'gold'/", timeout=30_000)
     dataset.reload()
     assert dataset.values("pred_review") == ["keep", "discard", "fix later", None, None]
-    assert [label is not None for label in dataset.values("gold")] == [True, False, False, False, False]
+    assert [copy is not None for copy in dataset.values("gold")] == [True, False, False, False, False]
     assert (dataset.first().gold.mask == dataset.first().pred.mask).all()
     page.wait_for_timeout(2000)
     screenshot(page, "review-copied")
