@@ -24,7 +24,6 @@ def register(plugin: Any) -> None:
     from fiftyone_resclip.app.use_kept import UseKept
     from fiftyone_resclip.app.verdicts import Discard, FixLater, Keep, UndoReview
 
-
     operators = (Segment, Stop, Evaluate, Keep, Discard, FixLater, UndoReview, UseKept)
     for part in (*operators, Playground, ErrorExplorer, Review):
         plugin.register(part)
