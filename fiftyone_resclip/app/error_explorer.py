@@ -79,8 +79,8 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
     @plain
     def on_lost(self, ctx: Any) -> None:
         """Shows the images that lost most against the run compared with."""
-        order = [row.name for row in _comparison(ctx, ctx.dataset).samples if row.change < 0]
-        ctx.ops.set_view(ctx.dataset.select(order, ordered=True))
+        order = [row.name for row in _comparison(ctx).samples if row.change < 0]
+        ctx.ops.set_view(_results(ctx).samples.select(order, ordered=True))
 
     @plain
     def on_csv(self, ctx: Any) -> None:
@@ -145,7 +145,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
             return
         panel.enum("compare_key", others, label="Compare with (the earlier run)", on_change=self.show_again)
         if ctx.panel_state.get("compare_key") in others:
-            comparison = _comparison(ctx, ctx.dataset)
+            comparison = _comparison(ctx)
             rows = [comparison.miou, comparison.pixel_accuracy, *comparison.classes[:_ROWS]]
             lines = [f"| {row.name} | {row.before:.2f} | {row.after:.2f} | {row.change:+.2f} |" for row in rows]
             panel.md("\n".join(["| | earlier | this | change |", "|---|---|---|---|", *lines]), name="comparison")
@@ -179,7 +179,7 @@ def _results(ctx: Any, name: str = "eval_key") -> SemanticEvaluationResults:
     return results
 
 
-def _comparison(ctx: Any, dataset: Any) -> Any:
+def _comparison(ctx: Any) -> Any:
     from fiftyone_resclip.evaluation.comparison import compare
 
     return compare(_results(ctx, "compare_key"), _results(ctx))

@@ -41,7 +41,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         """Gives the form: fields, void, the match of classes, the name of the run."""
         inputs = types.Object()
         try:
-            samples = ctx.target_view()  # resolving the target here makes FiftyOne add its chooser
+            samples = _target(ctx)  # resolving the target here makes FiftyOne add its chooser
             _ask_fields(inputs, ctx)
             _ask_counting(inputs)
             _ask_mapping(inputs, ctx.params, _match(samples, ctx.params))
@@ -54,7 +54,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
     @plain
     def execute(self, ctx: Any) -> dict[str, Any] | None:
         """Evaluates, keeps the run and opens it in the error explorer."""
-        params, samples = ctx.params, ctx.target_view()
+        params, samples = ctx.params, _target(ctx)
         pred_field, gt_field = _fields(samples, params)
         key = params.get("eval_key") or _new_key(samples, pred_field)
         settings = _settings(params, _match(samples, params, with_mapping=False))
@@ -95,6 +95,14 @@ def mask_fields(samples: Any) -> list[str]:
     kinds = {"embedded_doc_type": fo.Segmentation}
     fields = list(samples.get_field_schema(**kinds))
     return fields + [f"frames.{name}" for name in samples.get_frame_field_schema(**kinds) or ()]
+
+
+def _target(ctx: Any) -> Any:
+    """What is evaluated; of groups, the slice that is shown."""
+    from fiftyone_resclip.plan import image_slices, in_slices
+
+    samples = ctx.target_view()
+    return in_slices(samples, ctx.group_slice if ctx.group_slice in image_slices(samples) else None)
 
 
 def _ask_fields(inputs: types.Object, ctx: Any) -> None:

@@ -118,7 +118,7 @@ def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: 
 
 
 def _save(samples: Any, error_field: str, done: Mapping[str, Mapping[int | None, fo.Segmentation]]) -> None:
-    for sample in samples._dataset.select(list(done)).select_fields().iter_samples(autosave=True):
+    for sample in samples.select(list(done)).select_fields().iter_samples(autosave=True):
         for frame, label in done[sample.id].items():
             document = sample if frame is None else sample.frames[frame]
             document[error_field.removeprefix("frames.")] = label

@@ -153,7 +153,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
     def _save(self, samples: Any, eval_key: str | None, done: Mapping[str, Mapping[Any, Mapping[str, Any]]]) -> None:
         """Writes the fields of some samples, without their masks: FiftyOne would compress those anew for each sample."""
         names = [name for name in FIELDS if name != "dice" or self.config.compute_dice]
-        for sample in samples._dataset.select(list(done)).select_fields().iter_samples(autosave=True):
+        for sample in samples.select(list(done)).select_fields().iter_samples(autosave=True):
             for frame, values in done[sample.id].items():
                 document = sample if frame is None else sample.frames[frame]
                 for name in names:

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -15,6 +16,8 @@ import pytest
 
 from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.evaluation import evaluate
+from fiftyone_resclip.evaluation.browsing import images_wrong_on
+from fiftyone_resclip.evaluation.error_masks import write_error_masks
 from fiftyone_resclip.evaluation.method import SemanticEvaluationConfig
 from fiftyone_resclip.evaluation.results import UNLABELLED, SemanticEvaluationResults
 from tests.evaluation.conftest import Make
@@ -137,6 +140,26 @@ def test_a_run_that_breaks_is_not_listed(dataset: fo.Dataset) -> None:
 def test_a_misspelt_setting_is_refused(dataset: fo.Dataset) -> None:
     with pytest.raises(ConfigError, match="evaluation setting 'ignore_idx' is unknown; did you mean 'ignore_index'"):
         dataset.evaluate_segmentations("pred", "gt", method="resclip", ignore_idx=0)
+
+
+def test_a_slice_of_groups_is_evaluated_and_its_samples_filled(tmp_path: Path) -> None:
+    groups = fo.Dataset()
+    groups.add_group_field("group", default="left")
+    groups.mask_targets = {"gt": NAMES, "pred": NAMES}
+    for index in range(2):
+        group = fo.Group()
+        for name in ("left", "right"):
+            labels = {field: fo.Segmentation(mask=np.array([[1, 2]], np.uint8)) for field in ("gt", "pred")}
+            groups.add_sample(fo.Sample(str(tmp_path / f"{name}-{index}.png"), group=group.element(name), **labels))
+    right = groups.select_group_slices("right")
+    result = evaluate(right, "pred", "gt", "ev")
+    assert (result.images, result.miou) == (2, 100.0)
+    assert right.values("ev_miou") == [1.0, 1.0]
+    assert groups.select_group_slices("left").values("ev_miou") == [None, None]
+    write_error_masks(right, "pred", "gt", "errors", tmp_path)
+    assert right.count("errors") == 2
+    assert len(images_wrong_on(result, "a")) == 0
+    groups.delete()
 
 
 _WITHOUT_US = """
