@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 import fiftyone.operators as foo
@@ -14,6 +15,7 @@ from fiftyone_resclip.app.verdicts import field_in, mask_fields, targets_in
 _USE_KEPT = "@fiftyone-resclip/resclip/use_kept"
 _UNDO = "undo"
 _KEYS: Mapping[str, str] = {"k": "keep", "d": "discard", "f": "fix later", "u": _UNDO}
+_ONE_AFTER_THE_OTHER = Lock()  # the two events of one key may run at the same time
 _HELP = """Verdicts go to the open sample, to the selected ones or, with nothing selected, to the one shown here: the first of the
 view that has none yet. They are kept in the field `<field>_review`."""
 
@@ -93,6 +95,10 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
 
     def _act(self, ctx: Any, action: str | None) -> None:
         """Does what a key or a button says, unless that was about an earlier state: FiftyOne sends a key twice."""
+        with _ONE_AFTER_THE_OTHER:
+            self._act_alone(ctx, action)
+
+    def _act_alone(self, ctx: Any, action: str | None) -> None:
         from fiftyone_resclip import review
 
         field = field_in(ctx, ctx.panel_state.get("field"))

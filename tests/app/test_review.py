@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import fiftyone as fo
@@ -95,11 +97,26 @@ def test_keys_go_from_one_open_sample_to_the_next(dataset: fo.Dataset, make_pane
     assert {"counts", "key", "picture", "use"} <= set(parts)
 
 
-def test_a_key_that_arrives_twice_counts_once(dataset: fo.Dataset, make_panel: Any) -> None:
+def test_a_key_that_arrives_several_times_counts_once(
+    dataset: fo.Dataset, make_panel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revision = review.revision
+
+    def slow_revision(*args: Any) -> int:
+        found = revision(*args)
+        time.sleep(0.1)  # for the others to find the same
+        return found
+
+    monkeypatch.setattr(review, "revision", slow_revision)
     seen = make_panel(dataset)
     Review().render(seen)
-    for _ in range(2):
-        Review().on_key(make_panel(dataset, None, {"value": "k"}, **seen.panel_state))
+    contexts = [make_panel(dataset, None, {"value": "k"}, **seen.panel_state) for _ in range(4)]
+    threads = [threading.Thread(target=Review().on_key, args=[context]) for context in contexts[:3]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    Review().on_key(contexts[3])
     assert verdicts(dataset) == ["keep", None, None, None]
     Review().on_key(make_panel(dataset, None, {"value": ""}, **{**seen.panel_state, "typed": "k"}))  # backspace
     assert verdicts(dataset) == ["keep", None, None, None]
