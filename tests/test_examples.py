@@ -57,6 +57,18 @@ def test_the_figures_of_the_readme_are_the_measured_ones() -> None:
     assert f"{half['bfloat16']:.3f} %, float16 {half['float16']:.3f} %" in README
 
 
+def test_the_readme_says_how_long_other_words_take() -> None:
+    measured = json.loads((ROOT / "benchmarks" / "reprompt.json").read_text(encoding="utf-8"))
+    told = " ".join(README.split())
+    for phrase, step in (
+        ("one new word takes {} % of the time of the first words", "one_word_changed"),
+        ("other thresholds and mixes {} %", "threshold_and_mix_changed"),
+        ("switching SFR on {} %", "sfr_switched_on"),
+        ("and eight new words {} %", "every_word_changed"),
+    ):
+        assert phrase.format(f"{100 * measured[f'{step}_over_first']:.1f}") in told
+
+
 def test_the_python_of_the_readme_runs_in_six_lines(
     make_dataset: Callable[..., fo.Dataset], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
