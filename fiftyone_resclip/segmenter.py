@@ -17,7 +17,7 @@ from fiftyone_resclip.core.attention import attention, locality_bias
 from fiftyone_resclip.core.feedback import feedback_map
 from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.text import cosines
-from fiftyone_resclip.core.windows import Box, stitch, upsample, window_boxes
+from fiftyone_resclip.core.windows import Box, Mosaic, stitch, upsample, window_boxes
 from fiftyone_resclip.errors import ConfigError, ShapeError
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -171,12 +171,12 @@ class ResCLIP:
                 raise ShapeError(f"each image must be (3, H, W) uint8, but got {tuple(image.shape)} {image.dtype}")
         sizes = out_sizes or [(image.shape[1], image.shape[2]) for image in images]
         return [
-            self._label(scores, image, size) for scores, image, size in zip(self.image_logits(images), images, sizes, strict=True)
+            self._label(scores, image, size) for scores, image, size in zip(self._mosaics(images), images, sizes, strict=True)
         ]
 
     @torch.inference_mode()
     def image_logits(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """Scores whole images: windows of equal size share batches, whichever image they come from.
+        """Scores whole images.
 
         Args:
             images: each ``(3, H, W)`` uint8
@@ -184,6 +184,10 @@ class ResCLIP:
         Returns:
             cosines per image, ``(Q, H, W)`` float32
         """
+        return [scores.whole() for scores in self._mosaics(images)]
+
+    def _mosaics(self, images: Sequence[Tensor]) -> list[Mosaic]:
+        """Scores whole images: windows of equal size share batches, whichever image they come from."""
         padded = [self._whole_patches(image) for image in images]
         crops = [
             _Crop(index, box)
@@ -195,7 +199,7 @@ class ResCLIP:
         for index, (image, whole) in enumerate(zip(images, padded, strict=True)):
             own = [number for number, crop in enumerate(crops) if crop.image == index]
             stitched = stitch([scores[n] for n in own], [crops[n].box for n in own], (whole.shape[1], whole.shape[2]))
-            result.append(stitched[:, : image.shape[1], : image.shape[2]])
+            result.append(stitched.cropped((image.shape[1], image.shape[2])))
         return result
 
     def _whole_patches(self, image: Tensor) -> Tensor:
@@ -236,10 +240,9 @@ class ResCLIP:
         guide = upsample(self.backbone.normalise(image[None]), out_hw)
         return pamr.refine(upsample(scores[None], out_hw), guide, steps=setting.steps, dilations=setting.dilations)[0]
 
-    def _label(self, scores: Tensor, image: Tensor, out_hw: tuple[int, int]) -> LabelMap:
+    def _label(self, scores: Mosaic, image: Tensor, out_hw: tuple[int, int]) -> LabelMap:
         return label_map(
-            self.refined(scores, image, out_hw),
-            out_hw,
+            Mosaic.of(self.refined(scores.whole(), image, out_hw)) if self.config.pamr else scores.resized(out_hw),
             self.vocabulary.phrase_classes,
             logit_scale=self.config.logit_scale,
             threshold=self.config.prob_threshold,

@@ -14,6 +14,7 @@ from torch.nn import functional
 from fiftyone_resclip.config import SFR
 from fiftyone_resclip.core import pamr
 from fiftyone_resclip.core.attention import patch_offsets
+from fiftyone_resclip.core.labels import likeliest
 from fiftyone_resclip.core.windows import upsample
 
 
@@ -52,11 +53,23 @@ def patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_s
     Returns:
         phrase index per patch, ``(B, h, w)`` int64; a tie goes to the smaller index
     """
-    scores = upsample(draft, (pixels.shape[-2], pixels.shape[-1]))
+    at_once = draft.shape[0] if draft.device.type == "cuda" else 1
+    parts = zip(draft.split(at_once), pixels.split(at_once), strict=True)
+    return torch.cat([_patch_labels(part, image, patch_px, sfr, logit_scale) for part, image in parts])
+
+
+def _patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_scale: float) -> Tensor:
+    """:func:`patch_labels` at one go; on a CPU image by image, for the processor's cache."""
+    scores = upsample(draft.contiguous(memory_format=torch.channels_last), (pixels.shape[-2], pixels.shape[-1]))
     if sfr.pamr is not None:
         scores = pamr.refine(scores, pixels, steps=sfr.pamr.steps, dilations=sfr.pamr.dilations)
-    confidence, labels = (logit_scale * scores).softmax(dim=1).max(dim=1)
-    return most_frequent(labels.masked_fill(confidence < sfr.threshold, 0), patch_px, draft.shape[1])
+    phrases_last = scores.permute(0, 2, 3, 1)
+    labels = torch.empty(phrases_last.shape[:3], dtype=torch.int64, device=draft.device)
+    for rows in range(0, labels.shape[1], patch_px):
+        band = slice(rows, rows + patch_px)
+        confidence, phrase = likeliest(phrases_last[:, band], logit_scale)
+        labels[:, band] = phrase.masked_fill_(confidence < sfr.threshold, 0)
+    return most_frequent(labels, patch_px, draft.shape[1])
 
 
 def most_frequent(labels: Tensor, patch_px: int, n_labels: int) -> Tensor:

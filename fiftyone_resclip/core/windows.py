@@ -1,8 +1,13 @@
-"""Sliding windows: where they lie, and how their cosines are put together again."""
+"""Sliding windows: where they lie, and how their scores are put together again.
+
+Up-sampling, averaging and resizing are linear, and windows lie in rows and columns. So a pixel is a sum over patches with shares
+that depend on its row and its column apart, and any part of the result can be had without the rest: 150 classes on a large
+photograph need no large tensor.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from fiftyone_resclip.config import Window
+
+#: Values in a tile, and its columns, by kind of device: small for a processor's cache, large where each step costs a launch.
+_TILES = {"cpu": (2**18, 128), "cuda": (2**26, 2**14)}
 
 
 class Box(NamedTuple):
@@ -63,23 +71,105 @@ def upsample(logits: Tensor, out_hw: tuple[int, int]) -> Tensor:
     return functional.interpolate(logits.float(), size=out_hw, mode="bilinear", align_corners=False)
 
 
-def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, int]) -> Tensor:
+class Mosaic(NamedTuple):
+    """The scores of an image, not yet put together.
+
+    Attributes:
+        patches: scores of all windows' patches, top to bottom and left to right, ``(rows, columns, Q)`` float32
+        row_shares: how much of each patch row is in each pixel row, ``(rows, H)`` float32 on the CPU
+        column_shares: likewise for columns, ``(columns, W)``
+    """
+
+    patches: Tensor
+    row_shares: Tensor
+    column_shares: Tensor
+
+    @classmethod
+    def of(cls, scores: Tensor) -> Mosaic:
+        """Takes scores that are whole already, ``(Q, H, W)``."""
+        rows, columns = (torch.eye(side) for side in scores.shape[1:])
+        return cls(scores.float().permute(1, 2, 0).contiguous(), rows, columns)
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.row_shares.shape[1], self.column_shares.shape[1]
+
+    def cropped(self, image_hw: tuple[int, int]) -> Mosaic:
+        """Leaves out what lies below and to the right of a size."""
+        return self._replace(row_shares=self.row_shares[:, : image_hw[0]], column_shares=self.column_shares[:, : image_hw[1]])
+
+    def resized(self, image_hw: tuple[int, int]) -> Mosaic:
+        """Resizes bilinearly (``align_corners=False``); costs next to nothing."""
+        shares = zip((self.row_shares, self.column_shares), image_hw, strict=True)
+        return Mosaic(self.patches, *(_stretched(lines, side) for lines, side in shares))
+
+    def tiles(self) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Puts the image together tile by tile, in tiles that a processor's cache holds.
+
+        Yields:
+            the tile's rows, its columns, its scores ``(rows, columns, Q)``
+        """
+        device = self.patches.device
+        values, width = _TILES["cpu" if device.type == "cpu" else "cuda"]
+        for columns in _slices(self.image_hw[1], width):
+            used, shares = _in_use(self.column_shares[:, columns])
+            strip = shares.T.to(device) @ self.patches[:, used]
+            for rows in _slices(self.image_hw[0], max(values // strip[0].numel(), 1)):
+                used, shares = _in_use(self.row_shares[:, rows])
+                yield rows, columns, (shares.T.to(device) @ strip[used].flatten(1)).unflatten(1, strip.shape[1:])
+
+    def whole(self) -> Tensor:
+        """Puts the image together, ``(Q, H, W)`` float32."""
+        result = torch.empty(*self.image_hw, self.patches.shape[2], device=self.patches.device)
+        for rows, columns, scores in self.tiles():
+            result[rows, columns] = scores
+        return result.permute(2, 0, 1)
+
+
+def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, int]) -> Mosaic:
     """Averages the windows' scores at every pixel.
 
     Args:
         logits: one ``(Q, h, w)`` per window, at patch resolution
-        boxes: where the windows lie
+        boxes: where the windows lie, as :func:`window_boxes` gives them
         image_hw: height and width of the result in pixels
 
     Returns:
-        ``(Q, H, W)`` float32
+        the scores, to be had at any size
     """
-    total = torch.zeros(logits[0].shape[0], *image_hw, device=logits[0].device)
-    count = torch.zeros(image_hw, device=logits[0].device)
-    for scores, box in zip(logits, boxes, strict=True):
-        total[:, box.rows, box.columns] += upsample(scores[None], (box.bottom - box.top, box.right - box.left))[0]
-        count[box.rows, box.columns] += 1
-    return total / count
+    row_spans = list(dict.fromkeys((box.top, box.bottom) for box in boxes))
+    column_spans = list(dict.fromkeys((box.left, box.right) for box in boxes))
+    patches = torch.stack(list(logits)).float().unflatten(0, (len(row_spans), len(column_spans)))
+    rows, row_shares = _lines(row_spans, patches.shape[3], image_hw[0])
+    columns, column_shares = _lines(column_spans, patches.shape[4], image_hw[1])
+    side_by_side = patches.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+    return Mosaic(side_by_side[rows][:, columns], row_shares, column_shares)
+
+
+def _lines(spans: Sequence[tuple[int, int]], patches: int, side: int) -> tuple[Tensor, Tensor]:
+    """The order of all windows' patch lines along a side, and the share of each in each pixel line, ``(lines, side)``."""
+    shares = torch.zeros(len(spans), patches, side)
+    for share, (start, end) in zip(shares, spans, strict=True):
+        share[:, start:end] = _stretched(torch.eye(patches), end - start)
+    centres = [start + (patch + 0.5) * (end - start) / patches for start, end in spans for patch in range(patches)]
+    order = torch.tensor(centres).argsort(stable=True)
+    return order, (shares / shares.sum(dim=(0, 1))).flatten(0, 1)[order]
+
+
+def _stretched(lines: Tensor, side: int) -> Tensor:
+    return upsample(lines[None, None], (len(lines), side))[0, 0]
+
+
+def _in_use(shares: Tensor) -> tuple[slice, Tensor]:
+    """The lines from the first to the last that have a share, and their shares."""
+    lines = shares.any(dim=1).nonzero()
+    used = slice(int(lines[0]), int(lines[-1]) + 1)
+    return used, shares[used]
+
+
+def _slices(length: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, length)) for start in range(0, length, step))
 
 
 def _spans(side: int, window: Window) -> list[tuple[int, int]]:

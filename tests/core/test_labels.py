@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiftyone_resclip.core import labels
-from fiftyone_resclip.core.windows import upsample
+from fiftyone_resclip.core.windows import Mosaic
 
 
 def scores(seed: int, phrases: int = 5, height: int = 6, width: int = 7) -> torch.Tensor:
@@ -16,7 +16,7 @@ def scores(seed: int, phrases: int = 5, height: int = 6, width: int = 7) -> torc
 def label(
     logits: torch.Tensor, out_hw: tuple[int, int], classes: list[int], threshold: float = 0.0, fallback: int = -1
 ) -> labels.LabelMap:
-    return labels.label_map(logits, out_hw, classes, logit_scale=40.0, threshold=threshold, fallback=fallback)
+    return labels.label_map(Mosaic.of(logits).resized(out_hw), classes, logit_scale=40.0, threshold=threshold, fallback=fallback)
 
 
 def test_a_class_is_as_likely_as_its_likeliest_phrase() -> None:
@@ -34,19 +34,6 @@ def test_permuted_classes_permute_the_result(seed: int, order: list[int]) -> Non
     permuted = label(logits[order], (9, 8), [0, 1, 2, 3, 4])
     assert torch.equal(torch.tensor(order)[permuted.labels.long()], plain.labels.long())
     torch.testing.assert_close(permuted.confidence, plain.confidence)
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
-def test_bands_do_not_show(height: int, width: int, values: int) -> None:
-    logits = scores(height)
-    expected = upsample(logits[None], (height, width))[0]
-    before, labels._BAND_VALUES = labels._BAND_VALUES, values
-    try:
-        bands = torch.cat([band for _, band in labels._bands(logits, (height, width))], dim=1)
-    finally:
-        labels._BAND_VALUES = before
-    torch.testing.assert_close(bands, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fallback", [0, -1])
@@ -69,7 +56,7 @@ def test_small_classes_give_way_to_the_next_likely_and_the_largest_stays() -> No
 
 
 def filtered(logits: torch.Tensor, min_area: float) -> list[int]:
-    result = labels.label_map(logits, (1, 10), [0, 1, 2], logit_scale=9.0, threshold=0.0, fallback=-1, min_area=min_area)
+    result = labels.label_map(Mosaic.of(logits), [0, 1, 2], logit_scale=9.0, threshold=0.0, fallback=-1, min_area=min_area)
     assert result.confidence.max() <= 1 and result.confidence.min() >= 0
     return result.labels[0].tolist()
 

@@ -27,7 +27,7 @@ from fiftyone_resclip.config import PAMR, RCS, SFR, ResCLIPConfig, Window
 from fiftyone_resclip.core import feedback, labels, pamr
 from fiftyone_resclip.core.attention import locality_bias
 from fiftyone_resclip.core.text import cosines
-from fiftyone_resclip.core.windows import upsample, window_boxes
+from fiftyone_resclip.core.windows import Mosaic, upsample, window_boxes
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -247,9 +247,8 @@ def _unit_post(gold: Arrays, folder: Path, backbone: Backbone) -> Iterator[Outco
         classes, scale = gold[f"{name}/query_idx"].tolist(), float(gold[f"{name}/logit_scale"])
         outcome = Outcome(f"unit_post {name}")
         outcome.note("class_probs", _largest(_normalised(scores, classes, scale), gold[f"{name}/class_probs"]), 1e-6)
-        height, width = scores.shape[1:]
         ours = labels.label_map(
-            scores, (height, width), classes, logit_scale=scale, threshold=float(gold[f"{name}/prob_thd"]), fallback=0
+            Mosaic.of(scores), classes, logit_scale=scale, threshold=float(gold[f"{name}/prob_thd"]), fallback=0
         )
         outcome.note("label_map", float((ours.labels.numpy() != gold[f"{name}/label"]).mean()), 0)
         yield outcome
