@@ -6,19 +6,19 @@ What the last block does with its parts is decided in :mod:`fiftyone_resclip.seg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import open_clip
 import torch
-from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from torch import Tensor
+from open_clip.transformer import QuickGELU, ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fiftyone_resclip.architectures import refusal_message
-from fiftyone_resclip.config import STRATEGIES
 from fiftyone_resclip.core.attention import attention
+from fiftyone_resclip.core.linear import linear
 from fiftyone_resclip.core.text import ensemble
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
 from fiftyone_resclip.weights import load_clip, random_clip
@@ -71,6 +71,7 @@ class Backbone:
         self._phrases: dict[str, Tensor] = {}
         self._visual = model.visual
         self._blocks: list[ResidualAttentionBlock] = list(model.visual.transformer.resblocks)
+        self._run_block: Callable[[ResidualAttentionBlock, Tensor], Tensor] = _run_block
         mean = getattr(model.visual, "image_mean", open_clip.OPENAI_DATASET_MEAN)
         std = getattr(model.visual, "image_std", open_clip.OPENAI_DATASET_STD)
         self._mean, self._std = (255 * torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
@@ -145,6 +146,7 @@ class Backbone:
         """
         for block in self._blocks[:-1]:
             block.compile(backend=backend)
+        self._run_block = ResidualAttentionBlock.__call__
 
     def check_blocks(self, blocks: Sequence[int]) -> None:
         """Refuses blocks (counted from 1) whose attention can't be mixed into the last one's.
@@ -182,30 +184,29 @@ class Backbone:
         for number, block in enumerate(self._blocks[:-1], start=1):
             if number in map_blocks:
                 tokens, attn = _block_with_map(block, tokens)
-                share = attn / len(map_blocks)
-                attention_map = share if attention_map is None else attention_map.add_(share)
+                share = 1 / len(map_blocks)
+                attention_map = attn.mul_(share) if attention_map is None else attention_map.add_(attn, alpha=share)
             else:
-                tokens = block(tokens)
+                tokens = self._run_block(block, tokens)
         return Trunk(tokens, *_project(self._blocks[-1], tokens), grid_hw, attention_map)
 
     @torch.inference_mode()
-    def finish(self, trunk: Trunk, attn: Tensor, *, residual_arch: bool) -> Tensor:
-        """Ends the last block with a given attention and projects into the space shared with text.
+    def finish(self, trunk: Trunk, gathered: Tensor, *, residual_arch: bool) -> Tensor:
+        """Ends the last block after its attention and projects into the space shared with text.
 
         Args:
             trunk: from :meth:`trunk`
-            attn: attention of the last block, ``(B, heads, N, N)``
+            gathered: values gathered by the last block's attention, ``(B, heads, N, d)``
             residual_arch: whether the residual connection and the MLP are kept
 
         Returns:
             tokens, ``(B, N, D)``, class token first, not normalised
         """
         block = self._blocks[-1]
-        tokens = _attend(block, attn, trunk.v)
+        tokens = _merged(block, gathered)
         if residual_arch:
             tokens = _with_residual(block, trunk.tokens, tokens)
-        projected: Tensor = self._visual.ln_post(tokens) @ self._visual.proj
-        return projected
+        return linear(self._visual.ln_post(tokens), self._visual.proj.T, None)
 
     @torch.inference_mode()
     def encode_text(self, phrases: Sequence[str]) -> Tensor:
@@ -269,29 +270,47 @@ class Backbone:
         return torch.cat([table[:1], resampled[0].flatten(1).T])
 
 
+def _run_block(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
+    """Runs a whole block."""
+    q, k, v = _project(block, tokens)
+    return _with_residual(block, tokens, _merged(block, functional.scaled_dot_product_attention(q, k, v)))
+
+
+def _block_with_map(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Runs a whole block and keeps its attention, ``(B, heads, N, N)``."""
+    q, k, v = _project(block, tokens)
+    attn = attention(q, k)
+    return _with_residual(block, tokens, _merged(block, attn @ v)), attn
+
+
 def _project(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of a block, each ``(B, heads, N, d)``."""
     attn = block.attn
-    projected = functional.linear(block.ln_1(tokens), attn.in_proj_weight, attn.in_proj_bias)
+    projected = linear(block.ln_1(tokens), attn.in_proj_weight, attn.in_proj_bias)
     q, k, v = projected.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
     return q, k, v
 
 
-def _block_with_map(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Runs a whole block and keeps its attention, ``(B, heads, N, N)``, which the fused kernel would not show."""
-    q, k, v = _project(block, tokens)
-    attn = attention(q, k, STRATEGIES["vanilla"])
-    return _with_residual(block, tokens, _attend(block, attn, v)), attn
-
-
-def _attend(block: ResidualAttentionBlock, attn: Tensor, v: Tensor) -> Tensor:
-    """Values gathered by an attention, ``(B, N, D)``."""
-    attended: Tensor = block.attn.out_proj((attn @ v).transpose(1, 2).flatten(2))
-    return attended
+def _merged(block: ResidualAttentionBlock, gathered: Tensor) -> Tensor:
+    """The heads' values put together and projected, ``(B, N, D)``."""
+    return _apply(block.attn.out_proj, gathered.transpose(1, 2).flatten(2))
 
 
 def _with_residual(block: ResidualAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
     """The rest of a block after its attention: both residual connections and the MLP."""
     tokens = tokens + block.ls_1(attended)
-    result: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    result: Tensor = tokens + block.ls_2(_mlp(block.mlp, block.ln_2(tokens)))
     return result
+
+
+def _mlp(mlp: Any, tokens: Tensor) -> Tensor:
+    if isinstance(mlp.gelu, nn.GELU) and mlp.gelu.approximate == "none":
+        return _apply(mlp.c_proj, _apply(mlp.c_fc, tokens, gelu=True))
+    hidden = _apply(mlp.c_fc, tokens)
+    if isinstance(mlp.gelu, QuickGELU):
+        return _apply(mlp.c_proj, hidden.mul_(torch.sigmoid(1.702 * hidden)))
+    return _apply(mlp.c_proj, mlp.gelu(hidden))
+
+
+def _apply(layer: nn.Linear, tokens: Tensor, gelu: bool = False) -> Tensor:
+    return linear(tokens, layer.weight, layer.bias, gelu=gelu)

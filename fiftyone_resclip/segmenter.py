@@ -13,7 +13,7 @@ from torch.nn import functional
 from fiftyone_resclip.backbone import Backbone, Trunk
 from fiftyone_resclip.config import STRATEGIES, ResCLIPConfig
 from fiftyone_resclip.core import pamr
-from fiftyone_resclip.core.attention import attention, locality_bias
+from fiftyone_resclip.core.attention import attend, locality_bias
 from fiftyone_resclip.core.feedback import feedback_map
 from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.text import cosines
@@ -127,8 +127,8 @@ class ResCLIP:
             projected tokens, ``(B, N, D)``, class token first, not normalised
         """
         with self._autocast():
-            attn = self.attention(trunk, feedback)
-            return self.backbone.finish(trunk, attn, residual_arch=self.config.residual_arch).float()
+            gathered = self._gather(trunk, trunk.v, feedback)
+            return self.backbone.finish(trunk, gathered, residual_arch=self.config.residual_arch).float()
 
     @torch.inference_mode()
     def attention(self, trunk: Trunk, feedback: Tensor | None = None) -> Tensor:
@@ -141,12 +141,17 @@ class ResCLIP:
         Returns:
             ``(B, heads, N, N)``
         """
+        unit = torch.eye(trunk.v.shape[2], dtype=trunk.v.dtype, device=trunk.v.device)
+        with self._autocast():
+            return self._gather(trunk, unit.expand(*trunk.v.shape[:2], -1, -1), feedback)  # what it does to each token alone
+
+    def _gather(self, trunk: Trunk, values: Tensor, feedback: Tensor | None) -> Tensor:
+        """Lets every token attend to ``values``, ``(B, heads, N, d)`` -> the same."""
         config, strategy = self.config, STRATEGIES[self.config.strategy]
         bias = locality_bias(trunk.grid_hw, config.locality_sigma, trunk.q.dtype, trunk.q.device) if strategy.locality else None
         rcs = (config.rcs, trunk.attention_map) if config.rcs and trunk.attention_map is not None else None
         sfr = (config.sfr, feedback) if config.sfr and feedback is not None else None
-        with self._autocast():
-            return attention(trunk.q, trunk.k, strategy, bias=bias, rcs=rcs, sfr=sfr)
+        return attend(trunk.q, trunk.k, values, strategy, bias=bias, rcs=rcs, sfr=sfr)
 
     def _autocast(self) -> torch.autocast:
         precision = self.config.precision

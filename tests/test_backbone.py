@@ -17,7 +17,7 @@ from fiftyone_resclip import backbone as module
 from fiftyone_resclip.architectures import refusal, supported_architectures
 from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.config import STRATEGIES
-from fiftyone_resclip.core.attention import attention
+from fiftyone_resclip.core.attention import attend
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError, WeightsError
 from fiftyone_resclip.weights import is_at_hand
 
@@ -46,7 +46,7 @@ def small_architecture(tmp_path: Path) -> Path:
 
 def test_the_class_token_under_vanilla_attention_is_open_clips_image_feature(tiny: Backbone, pixels: torch.Tensor) -> None:
     trunk = tiny.trunk(pixels)
-    tokens = tiny.finish(trunk, attention(trunk.q, trunk.k, STRATEGIES["vanilla"]), residual_arch=True)
+    tokens = tiny.finish(trunk, attend(trunk.q, trunk.k, trunk.v, STRATEGIES["vanilla"]), residual_arch=True)
     with torch.inference_mode():
         torch.testing.assert_close(tokens[:, 0], tiny.model.encode_image(pixels), atol=1e-5, rtol=1e-5)
 
@@ -240,7 +240,7 @@ def test_towers_of_other_shapes_run(name: str, px: int, heads: int) -> None:
     tower = Backbone(clip, open_clip.get_tokenizer(name), name)
     trunk = tower.trunk(torch.randn(1, 3, 5 * px + 3, 7 * px), map_blocks=(1, 2))
     assert (tower.patch_px, trunk.grid_hw, trunk.q.shape[1]) == (px, (5, 7), heads)
-    features = tower.finish(trunk, attention(trunk.q, trunk.k, STRATEGIES["naclip"]), residual_arch=False)
+    features = tower.finish(trunk, attend(trunk.q, trunk.k, trunk.v, STRATEGIES["naclip"]), residual_arch=False)
     assert features.shape == (1, 36, tower.feature_width)
     assert features.isfinite().all()
 

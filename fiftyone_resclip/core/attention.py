@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fiftyone_resclip.config import RCS, SFR, Strategy
 
@@ -13,7 +14,8 @@ from fiftyone_resclip.config import RCS, SFR, Strategy
 def blend(values: Tensor, target: Tensor, gain: float, mix: float) -> Tensor:
     """Moves ``values`` towards ``target`` and scales: ``gain * ((1 - mix) * values + mix * target)``.
 
-    SFR applies it to scores, before the softmax; RCS to attention, after it.
+    SFR applies it to scores, before the softmax; RCS to attention, after it. Both are linear, so :func:`attend` may do it where
+    less is to be computed.
 
     Args:
         values: any shape
@@ -30,42 +32,62 @@ def blend(values: Tensor, target: Tensor, gain: float, mix: float) -> Tensor:
     return gain * ((1 - mix) * values + mix * target)
 
 
-def attention(
+def attend(
     q: Tensor,
     k: Tensor,
+    v: Tensor,
     strategy: Strategy,
     *,
     bias: Tensor | None = None,
     rcs: tuple[RCS, Tensor] | None = None,
     sfr: tuple[SFR, Tensor] | None = None,
 ) -> Tensor:
-    """Gives the last block's attention under a strategy, with the additions of ResCLIP.
+    """Gathers values by the last block's attention under a strategy, with the additions of ResCLIP.
+
+    The attention itself never exists: SFR's blend goes into the fused kernel's scale and mask, and RCS blends what was gathered.
 
     Args:
         q: queries, ``(B, heads, N, d)``
         k: keys, ``(B, heads, N, d)``
+        v: values, ``(B, heads, N, d)``; the identity ``(B, heads, N, N)`` gives the attention
         strategy: which projections score each other
         bias (None): locality bias, ``(N, N)``, added after SFR and untouched by its gain
         rcs (None): the setting and the mean attention of earlier blocks, ``(B, heads, N, N)``
         sfr (None): the setting and the feedback matrix, ``(B, N, N)``
 
     Returns:
-        attention, ``(B, heads, N, N)``; rows sum to the strategy's number of pairs, and with RCS (for one pair) to ``rcs.gain``
+        gathered values, ``(B, heads, N, d)``; the weights of a row sum to the strategy's number of pairs, and with RCS (for one
+        pair) to ``rcs.gain``
     """
     sides = {"q": q, "k": k}
-    parts = []
-    for left, right in strategy.pairs:
-        scores = (sides[left] * q.shape[-1] ** -0.5) @ sides[right].transpose(-2, -1)
-        if sfr is not None:
-            setting, feedback = sfr
-            scores = blend(scores, feedback[:, None], setting.gain, setting.mix)
-        if bias is not None:
-            scores = scores + bias
-        parts.append(scores.softmax(dim=-1))
-    attn: Tensor = sum(parts[1:], start=parts[0])
+    scale, mask = q.shape[-1] ** -0.5, bias
+    if sfr is not None:
+        setting, feedback = sfr
+        scale *= setting.gain * (1 - setting.mix)
+        target = (setting.gain * setting.mix) * feedback[:, None].to(q.dtype)
+        mask = target if bias is None else target.add_(bias)
+    parts = [
+        functional.scaled_dot_product_attention(sides[left], sides[right], v, attn_mask=mask, scale=scale)
+        for left, right in strategy.pairs
+    ]
+    gathered: Tensor = sum(parts[1:], start=parts[0])
     if rcs is not None:
-        attn = blend(attn, rcs[1], rcs[0].gain, rcs[0].mix)
-    return attn
+        gathered = blend(gathered, rcs[1] @ v, rcs[0].gain, rcs[0].mix)
+    return gathered
+
+
+def attention(q: Tensor, k: Tensor) -> Tensor:
+    """Gives CLIP's own attention, ``(B, heads, N, N)``, which the fused kernel would not show.
+
+    Args:
+        q: queries, ``(B, heads, N, d)``
+        k: keys, ``(B, heads, N, d)``
+
+    Returns:
+        attention; rows sum to 1
+    """
+    scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    return scores.softmax(dim=-1)
 
 
 @lru_cache(maxsize=16)

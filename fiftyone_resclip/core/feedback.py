@@ -14,7 +14,7 @@ from torch.nn import functional
 from fiftyone_resclip.config import SFR
 from fiftyone_resclip.core import pamr
 from fiftyone_resclip.core.attention import patch_offsets
-from fiftyone_resclip.core.labels import likeliest
+from fiftyone_resclip.core.labels import RunningLikeliest
 from fiftyone_resclip.core.windows import upsample
 
 
@@ -60,15 +60,12 @@ def patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_s
 
 def _patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_scale: float) -> Tensor:
     """:func:`patch_labels` at one go; on a CPU image by image, for the processor's cache."""
-    scores = upsample(draft.contiguous(memory_format=torch.channels_last), (pixels.shape[-2], pixels.shape[-1]))
-    if sfr.pamr is not None:
-        scores = pamr.refine(scores, pixels, steps=sfr.pamr.steps, dilations=sfr.pamr.dilations)
-    phrases_last = scores.permute(0, 2, 3, 1)
-    labels = torch.empty(phrases_last.shape[:3], dtype=torch.int64, device=draft.device)
-    for rows in range(0, labels.shape[1], patch_px):
-        band = slice(rows, rows + patch_px)
-        confidence, phrase = likeliest(phrases_last[:, band], logit_scale)
-        labels[:, band] = phrase.masked_fill_(confidence < sfr.threshold, 0)
+    refined = pamr.Refinement(pixels, sfr.pamr.steps, sfr.pamr.dilations) if sfr.pamr else Tensor.float
+    best = RunningLikeliest((pixels.shape[0], *pixels.shape[2:]), draft.device)
+    for phrases in (draft * logit_scale).split(pamr.CHANNELS_AT_ONCE, dim=1):
+        scores = upsample(phrases.contiguous(memory_format=torch.channels_last), (pixels.shape[2], pixels.shape[3]))
+        best.add(refined(scores).permute(0, 2, 3, 1))
+    labels = best.phrase.masked_fill(best.confidence < sfr.threshold, 0)
     return most_frequent(labels, patch_px, draft.shape[1])
 
 
@@ -145,7 +142,7 @@ def _broken_lines(labels: Tensor, same: Tensor, grid_hw: tuple[int, int]) -> Ten
     distance = _chebyshev(grid_hw, labels.device).view(height, width, height, width).transpose(1, 2)
     broken = torch.zeros(height, height, width, width, dtype=torch.bool, device=labels.device)
     for sample in range(1, max(grid_hw)):
-        met = grid[sample_rows[sample]].index_select(2, sample_columns[sample].flatten()).view_as(broken)
+        met = grid[:, sample_columns[sample].flatten()][sample_rows[sample].flatten()].view_as(broken)
         broken |= (met != grid[:, None, :, None]) & (distance >= sample)
     return broken.transpose(1, 2).reshape_as(same) & same
 

@@ -44,17 +44,39 @@ def class_probabilities(logits: Tensor, phrase_classes: Sequence[int], logit_sca
     return torch.stack([part.amax(dim=0) for part in probs.split(sizes)])
 
 
-def likeliest(logits: Tensor, logit_scale: float) -> tuple[Tensor, Tensor]:
-    """Finds the likeliest phrase.
+class RunningLikeliest:
+    """Finds the likeliest phrase at every pixel from logits that come some phrases at a time.
 
     Args:
-        logits: cosines, phrases last, ``(..., Q)``
-        logit_scale: factor before the softmax over phrases
-
-    Returns:
-        its probability and its index, ``(...)``; of equals the first
+        shape: of the pixels
+        device: where they are
     """
-    return (logit_scale * logits).softmax(dim=-1).max(dim=-1)
+
+    def __init__(self, shape: Sequence[int], device: torch.device) -> None:
+        self._highest = torch.full(shape, -torch.inf, device=device)
+        self._total = torch.zeros(shape, device=device)
+        self._seen = 0
+        #: Index of the likeliest phrase so far, int64; of equals the first.
+        self.phrase = torch.zeros(shape, dtype=torch.int64, device=device)
+
+    def add(self, logits: Tensor) -> None:
+        """Takes the next phrases.
+
+        Args:
+            logits: cosines times the logit scale, phrases last, ``(*shape, q)``; overwritten
+        """
+        value, phrase = logits.max(dim=-1)
+        highest = torch.maximum(self._highest, value)
+        self._total *= (self._highest - highest).exp_()
+        self._total += logits.sub_(highest[..., None]).exp_().sum(dim=-1)
+        self.phrase = torch.where(value > self._highest, phrase + self._seen, self.phrase)
+        self._highest = highest
+        self._seen += logits.shape[-1]
+
+    @property
+    def confidence(self) -> Tensor:
+        """The softmax over all phrases so far, at the likeliest."""
+        return 1 / self._total
 
 
 def label_map(

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from fiftyone_resclip.errors import ConfigError, ShapeError
 
-_CHANNELS_IN_A_ROW = 32
-_CHANNELS_AT_ONCE = 8
+#: More would leave the processor's cache, fewer would leave its vector units idle.
+CHANNELS_AT_ONCE = 32
 _TABLE_ENTRIES = 2**25
 _NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
 
@@ -50,14 +50,55 @@ def refine(probs: Tensor, image: Tensor, *, steps: int = 10, dilations: Sequence
         raise ConfigError(f"steps must be at least 0, but got {steps}")
     if steps == 0:
         return probs
-    if probs.device.type == "cpu" and 8 * len(dilations) * image[0, 0].numel() <= _TABLE_ENTRIES:
-        return torch.stack([_gathered(p, i, steps, dilations) for p, i in zip(probs, image, strict=True)])
-    weights = affinity(image, dilations)
+    refinement = Refinement(image, steps, dilations)
     refined = torch.empty_like(probs, dtype=torch.float32)
-    for start in range(0, probs.shape[1], _CHANNELS_AT_ONCE):
-        chunk = slice(start, start + _CHANNELS_AT_ONCE)
-        refined[:, chunk] = _shifted(probs[:, chunk].float(), weights, steps, dilations)
+    for start in range(0, probs.shape[1], CHANNELS_AT_ONCE):
+        chunk = slice(start, start + CHANNELS_AT_ONCE)
+        refined[:, chunk] = refinement(probs[:, chunk])
     return refined
+
+
+class Refinement:
+    """:func:`refine` for scores that come some channels at a time.
+
+    Args:
+        image: as for :func:`refine`
+        steps: propagation steps, >= 0
+        dilations: neighbour distances in pixels
+    """
+
+    def __init__(self, image: Tensor, steps: int, dilations: Sequence[int]) -> None:
+        self.steps, self.dilations = steps, tuple(dilations)
+        weights = affinity(image, dilations)
+        self._table: Tensor | None = None
+        if image.device.type == "cpu" and weights[0].numel() <= _TABLE_ENTRIES:
+            self._table = _neighbour_table((image.shape[2], image.shape[3]), self.dilations)
+            weights = weights.flatten(2).transpose(1, 2).contiguous()
+        self._weights = weights
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Refines channels, ``(B, c, H, W)`` -> the same float32; fastest for :data:`CHANNELS_AT_ONCE`, channels last."""
+        if self._table is None:
+            return self._shifted(scores.float())
+        pixels = scores.float().permute(0, 2, 3, 1).flatten(1, 2)
+        refined = torch.stack([self._gathered(*pair) for pair in zip(pixels, self._weights, strict=True)])
+        channels_first: Tensor = refined.unflatten(1, scores.shape[2:]).permute(0, 3, 1, 2)
+        return channels_first
+
+    def _gathered(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Refines one image: each pixel is a row of channels, ``(H * W, c)``."""
+        assert self._table is not None
+        for _ in range(self.steps):
+            rows = functional.embedding_bag(self._table, rows, per_sample_weights=weights, mode="sum")
+        return rows
+
+    def _shifted(self, scores: Tensor) -> Tensor:
+        for _ in range(self.steps):
+            moved = torch.zeros_like(scores)
+            for index, other in enumerate(_neighbours(scores, self.dilations)):
+                moved.addcmul_(other, self._weights[:, index : index + 1])
+            scores = moved
+        return scores
 
 
 def affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
@@ -89,39 +130,12 @@ def _spread(image: Tensor, dilations: Sequence[int]) -> Tensor:
     return (squares / (count - 1)).sqrt()
 
 
-def _gathered(probs: Tensor, image: Tensor, steps: int, dilations: Sequence[int]) -> Tensor:
-    """Refines one image, ``(C, H, W)``; pixels are rows of channels, and so they lie in the result's memory."""
-    image_hw = (image.shape[1], image.shape[2])
-    table = _neighbour_table(image_hw, tuple(dilations))
-    weights = affinity(image[None], dilations)[0].flatten(1).T.contiguous()
-    pixels = probs.float().flatten(1).T
-    refined = torch.empty(pixels.shape)
-    for start in range(0, pixels.shape[1], _CHANNELS_IN_A_ROW):
-        chunk = slice(start, start + _CHANNELS_IN_A_ROW)
-        rows = pixels[:, chunk].contiguous()
-        for _ in range(steps):
-            rows = functional.embedding_bag(table, rows, per_sample_weights=weights, mode="sum")
-        refined[:, chunk] = rows
-    channels_first: Tensor = refined.T.unflatten(1, image_hw)
-    return channels_first
-
-
 @lru_cache(maxsize=2)
 def _neighbour_table(image_hw: tuple[int, int], dilations: tuple[int, ...]) -> Tensor:
     """The flat index of each pixel's neighbours, edges repeated, ``(H * W, 8 * len(dilations))`` int32."""
     # padding takes no integers, and float32 has none beyond 2**24, which _TABLE_ENTRIES keeps out
     pixels = torch.arange(image_hw[0] * image_hw[1], dtype=torch.float32).view(1, 1, *image_hw)
     return torch.stack([other.flatten().to(torch.int32) for other in _neighbours(pixels, dilations)], dim=1)
-
-
-def _shifted(scores: Tensor, weights: Tensor, steps: int, dilations: Sequence[int]) -> Tensor:
-    """Refines some channels of a batch, ``(B, c, H, W)``."""
-    for _ in range(steps):
-        moved = torch.zeros_like(scores)
-        for index, other in enumerate(_neighbours(scores, dilations)):
-            moved.addcmul_(other, weights[:, index : index + 1])
-        scores = moved
-    return scores
 
 
 def _neighbours(values: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiftyone_resclip.config import RCS, SFR, STRATEGIES
-from fiftyone_resclip.core.attention import attention, blend, locality_bias, patch_offsets
+from fiftyone_resclip.config import RCS, SFR, STRATEGIES, Strategy
+from fiftyone_resclip.core.attention import attend, blend, locality_bias, patch_offsets
+from fiftyone_resclip.core.attention import attention as clips_own
 
 CPU = torch.device("cpu")
 
@@ -16,6 +18,11 @@ CPU = torch.device("cpu")
 def qk(seed: int = 0, tokens: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(2, 3, tokens, 8, generator=generator), torch.randn(2, 3, tokens, 8, generator=generator)
+
+
+def attention(q: torch.Tensor, k: torch.Tensor, strategy: Strategy, **additions: Any) -> torch.Tensor:
+    """The attention that values are gathered by."""
+    return attend(q, k, torch.eye(q.shape[2]).expand(*q.shape[:3], -1), strategy, **additions)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -35,6 +42,26 @@ def test_vanilla_is_torchs_own_attention() -> None:
     q, k = qk()
     v = torch.eye(7).expand(2, 3, 7, 7)
     torch.testing.assert_close(attention(q, k, STRATEGIES["vanilla"]), torch.nn.functional.scaled_dot_product_attention(q, k, v))
+    torch.testing.assert_close(clips_own(q, k), attention(q, k, STRATEGIES["vanilla"]))
+
+
+def in_the_papers_words(
+    q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor, rcs: tuple[RCS, torch.Tensor], sfr: tuple[SFR, torch.Tensor]
+) -> torch.Tensor:
+    scores = k @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    scores = sfr[0].gain * ((1 - sfr[0].mix) * scores + sfr[0].mix * sfr[1][:, None])
+    attn = (scores + bias).softmax(-1)
+    return rcs[0].gain * ((1 - rcs[0].mix) * attn + rcs[0].mix * rcs[1])
+
+
+@given(seed=st.integers(0, 1000), gain=st.floats(0.5, 3), mix=st.floats(0, 1))
+@settings(max_examples=30, deadline=None)
+def test_the_fused_form_is_the_papers(seed: int, gain: float, mix: float) -> None:
+    q, k = qk(seed)
+    v = torch.randn(2, 3, 7, 8)
+    bias, rcs, sfr = torch.rand(7, 7), (RCS(2.0, 0.3), torch.rand(2, 3, 7, 7)), (SFR(gain, mix), torch.rand(2, 7, 7))
+    ours = attend(q, k, v, STRATEGIES["naclip"], bias=bias, rcs=rcs, sfr=sfr)
+    torch.testing.assert_close(ours, in_the_papers_words(q, k, bias, rcs, sfr) @ v, atol=1e-5, rtol=1e-5)
 
 
 def test_sclip_adds_two_softmaxes() -> None:

@@ -63,3 +63,15 @@ def filtered(logits: torch.Tensor, min_area: float) -> list[int]:
 
 def test_a_probability_at_the_threshold_is_enough() -> None:
     assert label(torch.zeros(2, 1, 1), (1, 1), [0, 1], threshold=0.5).labels.tolist() == [[0]]
+
+
+@given(st.integers(0, 500), st.integers(1, 6))
+@settings(max_examples=30, deadline=None)
+def test_phrases_that_come_in_parts_give_the_softmax_over_all(seed: int, at_once: int) -> None:
+    logits = 40 * scores(seed).permute(1, 2, 0)
+    best = labels.RunningLikeliest(logits.shape[:2], logits.device)
+    for part in logits.split(at_once, dim=-1):
+        best.add(part.clone())
+    confidence, phrase = logits.softmax(-1).max(-1)
+    assert torch.equal(best.phrase, phrase)
+    torch.testing.assert_close(best.confidence, confidence)

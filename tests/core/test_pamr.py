@@ -82,5 +82,5 @@ def test_the_gathered_and_the_shifted_form_agree(dilations: tuple[int, ...], mon
     scores, image = make(5, channels=40)
     gathered = pamr.refine(scores, image, steps=4, dilations=dilations)
     monkeypatch.setattr(pamr, "_TABLE_ENTRIES", 0)
-    monkeypatch.delattr(pamr, "_gathered")
+    monkeypatch.delattr(pamr.Refinement, "_gathered")
     torch.testing.assert_close(gathered, pamr.refine(scores, image, steps=4, dilations=dilations), atol=1e-6, rtol=1e-6)

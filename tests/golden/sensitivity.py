@@ -26,7 +26,7 @@ from fiftyone_resclip import segmenter
 from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.config import PAMR, STRATEGIES, ResCLIPConfig, Strategy
 from fiftyone_resclip.core import feedback, pamr, windows
-from fiftyone_resclip.core.attention import attention, patch_offsets
+from fiftyone_resclip.core.attention import attend, patch_offsets
 from tests.golden import check
 
 #: Small ones first: a mistake is tried on each until one fails.
@@ -70,29 +70,29 @@ def swapped_sfr(config: ResCLIPConfig) -> ResCLIPConfig:
 
 
 def bias_before_feedback(
-    q: Tensor, k: Tensor, strategy: Strategy, *, bias: Any = None, rcs: Any = None, sfr: Any = None
+    q: Tensor, k: Tensor, v: Tensor, strategy: Strategy, *, bias: Any = None, rcs: Any = None, sfr: Any = None
 ) -> Tensor:
-    if sfr is None or bias is None:
-        return attention(q, k, strategy, bias=bias, rcs=rcs, sfr=sfr)
-    setting, matrix = sfr
-    return attention(q, k, strategy, bias=setting.gain * (1 - setting.mix) * bias, rcs=rcs, sfr=(setting, matrix))
+    if sfr is not None and bias is not None:
+        bias = sfr[0].gain * (1 - sfr[0].mix) * bias
+    return attend(q, k, v, strategy, bias=bias, rcs=rcs, sfr=sfr)
 
 
-def bias_times_gain(q: Tensor, k: Tensor, strategy: Strategy, *, bias: Any = None, rcs: Any = None, sfr: Any = None) -> Tensor:
-    return attention(q, k, strategy, bias=bias * sfr[0].gain if sfr and bias is not None else bias, rcs=rcs, sfr=sfr)
+def bias_times_gain(
+    q: Tensor, k: Tensor, v: Tensor, strategy: Strategy, *, bias: Any = None, rcs: Any = None, sfr: Any = None
+) -> Tensor:
+    return attend(q, k, v, strategy, bias=bias * sfr[0].gain if sfr and bias is not None else bias, rcs=rcs, sfr=sfr)
 
 
-def rows_renormalised(q: Tensor, k: Tensor, strategy: Strategy, **rest: Any) -> Tensor:
-    attn = attention(q, k, strategy, **rest)
-    return attn / attn.sum(dim=-1, keepdim=True)
+def rows_renormalised(q: Tensor, k: Tensor, v: Tensor, strategy: Strategy, *, rcs: Any = None, **rest: Any) -> Tensor:
+    return attend(q, k, v, strategy, rcs=rcs and (replace(rcs[0], gain=1.0), rcs[1]), **rest)
 
 
-def residual_scores_only(q: Tensor, k: Tensor, strategy: Strategy, *, rcs: Any = None, **rest: Any) -> Tensor:
-    return attention(q, k, strategy, rcs=rcs and (rcs[0], rcs[1].mean(dim=1, keepdim=True)), **rest)
+def residual_scores_only(q: Tensor, k: Tensor, v: Tensor, strategy: Strategy, *, rcs: Any = None, **rest: Any) -> Tensor:
+    return attend(q, k, v, strategy, rcs=rcs and (rcs[0], rcs[1].mean(dim=1, keepdim=True)), **rest)
 
 
-def unscaled(q: Tensor, k: Tensor, strategy: Strategy, **rest: Any) -> Tensor:
-    return attention(q * 1.01, k * 1.01, strategy, **rest)
+def unscaled(q: Tensor, k: Tensor, v: Tensor, strategy: Strategy, **rest: Any) -> Tensor:
+    return attend(q * 1.01, k * 1.01, v, strategy, **rest)
 
 
 def blurred_in_two_dimensions(matrix: Tensor, sigma: float) -> Tensor:
@@ -238,8 +238,8 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("RCS from three blocks", with_rcs(blocks=(6, 7, 8))),
     Mistake("RCS shares swapped", swapped_rcs),
     Mistake("RCS without its gain", with_rcs(gain=1.0)),
-    Mistake("RCS averaged over heads", patches=((segmenter, "attention", residual_scores_only),)),
-    Mistake("RCS, rows summing to one again", patches=((segmenter, "attention", rows_renormalised),)),
+    Mistake("RCS averaged over heads", patches=((segmenter, "attend", residual_scores_only),)),
+    Mistake("RCS, rows summing to one again", patches=((segmenter, "attend", rows_renormalised),)),
     Mistake("SFR shares swapped", swapped_sfr),
     Mistake("SFR without its gain", with_sfr(gain=1.0)),
     Mistake("SFR without draft threshold", with_sfr(threshold=0.0)),
@@ -264,9 +264,9 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("locality bias of sigma 4.9", lambda config: replace(config, locality_sigma=4.9)),
     Mistake("no locality bias", patches=((segmenter, "STRATEGIES", NO_BIAS),)),
     Mistake("query-key scores", patches=((segmenter, "STRATEGIES", QK),)),
-    Mistake("bias before the SFR mix", patches=((segmenter, "attention", bias_before_feedback),)),
-    Mistake("bias scaled by the SFR gain", patches=((segmenter, "attention", bias_times_gain),)),
-    Mistake("scores 2 % too large", patches=((segmenter, "attention", unscaled),)),
+    Mistake("bias before the SFR mix", patches=((segmenter, "attend", bias_before_feedback),)),
+    Mistake("bias scaled by the SFR gain", patches=((segmenter, "attend", bias_times_gain),)),
+    Mistake("scores 2 % too large", patches=((segmenter, "attend", unscaled),)),
     Mistake("last block with residual", lambda config: replace(config, arch="residual")),
     Mistake("exact GELU", on_model=exact_gelu),
     Mistake("no final layer norm", on_model=without_ln_post),
