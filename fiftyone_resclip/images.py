@@ -91,4 +91,5 @@ def to_network(image: Image.Image | NDArray[np.uint8], config: ResCLIPConfig) ->
     out_hw = network_hw((pixels.shape[1], pixels.shape[2]), config)
     if out_hw == tuple(pixels.shape[1:]):
         return pixels.contiguous()
-    return upsample(pixels[None], out_hw)[0].round().to(torch.uint8)
+    # channel by channel, because in floating point a photograph is large
+    return torch.cat([upsample(channel[None, None], out_hw)[0].round().to(torch.uint8) for channel in pixels])

@@ -1,24 +1,27 @@
 """Labels a view: resumable, and a file that can't be read costs that one sample.
 
 The field is declared before anything is written, each batch is saved when it is done, and mask files are named by sample id. So a
-run that is killed loses at most one batch, and running it again takes up where it stopped.
+run that is killed loses a few batches at most, and running it again takes up where it stopped. Images are read and masks are
+written while the next are computed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 from fiftyone.core.media import IMAGE
-from torch.utils.data import DataLoader, Dataset
 
 from fiftyone_resclip import masks
+from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.model import Picture, PictureReader, ResCLIPModel, Unreadable
+from fiftyone_resclip.model import ResCLIPModel, Unreadable
+from fiftyone_resclip.pipeline import pipelined
 
 Progress = Callable[["LabelingReport"], None]
 
@@ -46,6 +49,11 @@ class LabelingReport:
         """Samples that need no more work."""
         return self.labelled + len(self.failures)
 
+    @property
+    def images_per_second(self) -> float:
+        """The rate so far; 0 before the first batch."""
+        return self.done / self.seconds if self.seconds else 0.0
+
     def __str__(self) -> str:
         parts = [f"{self.labelled} of {self.total} images labelled in {self.seconds:.0f} s"]
         if self.skipped:
@@ -62,7 +70,7 @@ def label(
     overwrite: bool = False,
     output_dir: str | Path | None = None,
     batch_size: int = 4,
-    num_workers: int = 0,
+    num_workers: int = 2,
     progress: bool | Progress = True,
 ) -> LabelingReport:
     """Segments every image of a collection into a field.
@@ -74,7 +82,7 @@ def label(
         overwrite (False): whether samples that have a mask get a new one
         output_dir (None): folder for the masks as PNG, named by sample id; by default they go into the database
         batch_size (4): images at once; sizes may differ
-        num_workers (0): processes that read images
+        num_workers (2): threads that read images, and as many that encode masks
         progress (True): a bar, none, or a function that gets the report after each batch
 
     Returns:
@@ -100,7 +108,7 @@ def iter_label(
     overwrite: bool = False,
     output_dir: str | Path | None = None,
     batch_size: int = 4,
-    num_workers: int = 0,
+    num_workers: int = 2,
     progress: bool = False,
 ) -> Iterator[LabelingReport]:
     """Does the work of :func:`label` batch by batch; what was yielded is saved, so a caller may stop at any time.
@@ -116,32 +124,50 @@ def iter_label(
     started = time.monotonic()
     yield report
     paths, ids = todo.values(["filepath", "id"])
-    loader: DataLoader[Any] = DataLoader(
-        _Pictures(paths, model.build_get_item()), batch_size=batch_size, num_workers=num_workers, collate_fn=model.collate_fn
+    reader, writer = model.build_get_item(), _Writer(samples._dataset, label_field, len(model.mask_targets), output_dir)
+    batches = pipelined(
+        list(zip(paths, ids, strict=True)),
+        read=lambda item: reader({"filepath": item[0]}),
+        compute=model.label_maps,
+        encode=lambda item, outcome: writer.encode(item[1], outcome),
+        write=writer.write,
+        batch_size=batch_size,
+        threads=max(num_workers, 1),
     )
-    with fo.ProgressBar(total=report.total, progress=progress) as bar:
-        for number, batch in enumerate(loader):
-            batch_ids = ids[number * batch_size : number * batch_size + len(batch)]
-            labels = model.predict_all(batch)
-            _save(samples, label_field, batch_ids, labels, output_dir)
-            report.labelled += sum(label is not None for label in labels)
-            report.failures.update({b.filepath: b.reason for b in batch if isinstance(b, Unreadable)})
+    with closing(batches), fo.ProgressBar(total=report.total, progress=progress) as bar:
+        for labelled, unreadable in batches:
+            report.labelled += labelled
+            report.failures.update({item.filepath: item.reason for item in unreadable})
             report.seconds = time.monotonic() - started
-            bar.update(len(batch))
+            bar.update(labelled + len(unreadable))
             yield report
 
 
-class _Pictures(Dataset[Picture | Unreadable]):
-    """The images of a list of files, for a data loader."""
+class _Writer:
+    """Puts masks where they belong: into files if there is a folder, else into the database; labels into the database."""
 
-    def __init__(self, paths: Sequence[str], reader: PictureReader) -> None:
-        self.paths, self.reader = paths, reader
+    def __init__(self, dataset: fo.Dataset, label_field: str, n_classes: int, output_dir: str | Path | None) -> None:
+        self.dataset, self.label_field, self.n_classes = dataset, label_field, n_classes
+        self.folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def encode(self, sample_id: str, outcome: LabelMap | Unreadable) -> tuple[str, fo.Segmentation] | Unreadable:
+        """Makes the label of one sample, and its file."""
+        if isinstance(outcome, Unreadable):
+            return outcome
+        segmentation = masks.to_segmentation(outcome, self.n_classes)
+        if self.folder is not None:
+            path = self.folder / f"{sample_id}.png"
+            masks.write_mask(segmentation.mask, path)
+            segmentation.mask, segmentation.mask_path = None, str(path)
+        return sample_id, segmentation
 
-    def __getitem__(self, index: int) -> Picture | Unreadable:
-        return self.reader({"filepath": self.paths[index]})
+    def write(self, outcomes: list[tuple[str, fo.Segmentation] | Unreadable]) -> tuple[int, list[Unreadable]]:
+        """Saves a batch; gives the number of labels and what had none."""
+        unreadable = [outcome for outcome in outcomes if isinstance(outcome, Unreadable)]
+        by_id = dict(outcome for outcome in outcomes if not isinstance(outcome, Unreadable))
+        if by_id:
+            self.dataset.set_values(self.label_field, by_id, key_field="id")
+        return len(by_id), unreadable
 
 
 def _check(samples: Any) -> None:
@@ -174,16 +200,3 @@ def _make_room(samples: Any, label_field: str, model: ResCLIPModel, overwrite: b
             "use another field, or overwrite the whole of it"
         )
     dataset.clear_sample_field(label_field)  # else a kill in the middle would leave old values under new names
-
-
-def _save(
-    samples: Any, label_field: str, ids: Sequence[str], labels: Sequence[fo.Segmentation | None], output_dir: str | Path | None
-) -> None:
-    by_id = {sample_id: label for sample_id, label in zip(ids, labels, strict=True) if label is not None}
-    if output_dir is not None:
-        for sample_id, segmentation in by_id.items():
-            path = Path(output_dir).expanduser().absolute() / f"{sample_id}.png"
-            masks.write_mask(segmentation.mask, path)
-            segmentation.mask, segmentation.mask_path = None, str(path)
-    if by_id:
-        samples._dataset.set_values(label_field, by_id, key_field="id")

@@ -19,6 +19,7 @@ from torch import Tensor
 from fiftyone_resclip import masks, tiny
 from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.config import ResCLIPConfig, preset
+from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import ImageError, VocabularyError
 from fiftyone_resclip.images import network_hw, read_image, to_network
 from fiftyone_resclip.segmenter import ResCLIP
@@ -148,20 +149,31 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
             a label per image; ``None`` for one that could not be read, which is logged and kept in ``failures``
         """
         self._declare_fields()
+        n_classes = len(self.segmenter.vocabulary.class_names)
+        labels = [
+            None if isinstance(outcome, Unreadable) else masks.to_segmentation(outcome, n_classes)
+            for outcome in self.label_maps(args)
+        ]
+        self._written = next((pair for pair in zip(samples or (), labels, strict=False) if pair[1] is not None), None)
+        return labels
+
+    def label_maps(self, args: Sequence[Any]) -> list[LabelMap | Unreadable]:
+        """Segments images of any sizes, without making labels of the results.
+
+        Args:
+            args: as for :meth:`predict_all`
+
+        Returns:
+            a :class:`LabelMap` per image, on the model's device; what could not be read as it came, and kept in ``failures``
+        """
         pictures = [_to_picture(arg, self.segmenter.config) for arg in args]
         readable = [picture for picture in pictures if isinstance(picture, Picture)]
         label_maps = iter(self.segmenter.segment([p.pixels for p in readable], [p.image_hw for p in readable]))
-        n_classes = len(self.segmenter.vocabulary.class_names)
-        labels: list[fo.Segmentation | None] = []
         for picture in pictures:
             if isinstance(picture, Unreadable):
                 self.failures[picture.filepath] = picture.reason
                 logger.warning("Left without a label: %s", picture.reason)
-                labels.append(None)
-            else:
-                labels.append(masks.to_segmentation(next(label_maps), n_classes))
-        self._written = next((pair for pair in zip(samples or (), labels, strict=False) if pair[1] is not None), None)
-        return labels
+        return [picture if isinstance(picture, Unreadable) else next(label_maps) for picture in pictures]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Ends a run of ``apply_model``: the field gets its class names if it has none yet."""

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "fiftyone_resclip"
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "config", "vocabulary"),
+    ("errors", "config", "vocabulary", "pipeline"),
     ("core",),
     ("backbone", "architectures", "weights"),
     ("segmenter", "memory", "explain"),
@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("demo", "benchmark", "bench", "cli"),
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-TORCH_FREE = ("errors", "config", "vocabulary", "metrics", "boundaries", "install", "figures")
+TORCH_FREE = ("errors", "config", "vocabulary", "pipeline", "metrics", "boundaries", "install", "figures")
 FIFTYONE_FROM = LAYER["images"]
 
 

@@ -169,7 +169,7 @@ def _output_dir(params: dict[str, Any]) -> str | None:
 def _how_far(report: LabelingReport) -> str:
     left = report.seconds / report.done * (report.total - report.done) if report.done else 0.0
     rest = f", about {left:.0f} s left" if left else ""
-    return f"{report.done} of {report.total} images{rest}"
+    return f"{report.done} of {report.total} images, {report.images_per_second:.1f} per second{rest}"
 
 
 def _progress(ctx: Any, share: float, label: str) -> Any:
