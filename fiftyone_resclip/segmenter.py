@@ -19,6 +19,7 @@ from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.text import cosines
 from fiftyone_resclip.core.windows import Box, Mosaic, stitch, upsample, window_boxes
 from fiftyone_resclip.errors import ConfigError, ShapeError
+from fiftyone_resclip.text_cache import text_features as cached_text_features
 from fiftyone_resclip.vocabulary import Vocabulary
 
 _WINDOWS_AT_ONCE = 8
@@ -36,7 +37,7 @@ class ResCLIP:
         backbone: the frozen CLIP
         vocabulary: the classes
         config: the settings
-        text_features (None): the vocabulary's phrases as L2-normalised ``(Q, D)``; by default encoded once, here
+        text_features (None): the vocabulary's phrases as L2-normalised ``(Q, D)``; by default encoded once, and kept on disk
         trunk (None): what runs the trunk, such as a :class:`fiftyone_resclip.memory.TrunkMemory`; by default ``backbone.trunk``
 
     Raises:
@@ -66,7 +67,7 @@ class ResCLIP:
         self.config = config
         self._run_trunk = trunk or backbone.trunk
         phrases = vocabulary.flat_phrases
-        features = backbone.encode_text(phrases) if text_features is None else text_features
+        features = cached_text_features(backbone, phrases) if text_features is None else text_features
         self.text_features = features.to(backbone.device)
         if tuple(self.text_features.shape) != (len(phrases), backbone.feature_width):
             raise ShapeError(

@@ -19,6 +19,7 @@ os.environ.update(
     FIFTYONE_PLUGINS_DIR=str(_HOME / "plugins"),
     FIFTYONE_MODEL_ZOO_DIR=str(_HOME / "zoo"),
     FIFTYONE_DEFAULT_DATASET_DIR=str(_HOME / "datasets"),
+    FIFTYONE_RESCLIP_CACHE=str(_HOME / "cache"),
     HF_HUB_OFFLINE="1",
     HF_HOME=str(_HOME / "huggingface"),
 )

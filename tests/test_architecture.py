@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "fiftyone_resclip"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config", "vocabulary", "pipeline"),
     ("core",),
-    ("backbone", "architectures", "weights"),
+    ("backbone", "architectures", "weights", "text_cache"),
     ("segmenter", "memory", "explain"),
     ("images", "masks", "metrics", "boundaries", "figures", "plots", "database", "install", "provenance", "vocabularies"),
     ("model", "labeling", "plan", "playground", "readings", "review", "evaluation", "datasets", "zoo_source", "zoo", "tiny"),
