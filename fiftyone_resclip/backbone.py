@@ -24,7 +24,6 @@ from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
 from fiftyone_resclip.weights import load_clip, random_clip
 
 _TEXTS_AT_ONCE = 256
-_PHRASES_KEPT = 4096
 
 
 class Trunk(NamedTuple):
@@ -68,7 +67,6 @@ class Backbone:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
-        self._phrases: dict[str, Tensor] = {}
         self._visual = model.visual
         self._blocks: list[ResidualAttentionBlock] = list(model.visual.transformer.resblocks)
         self._run_block: Callable[[ResidualAttentionBlock, Tensor], Tensor] = _run_block
@@ -210,7 +208,7 @@ class Backbone:
 
     @torch.inference_mode()
     def encode_text(self, phrases: Sequence[str]) -> Tensor:
-        """Encodes phrases in OpenAI's 80 prompt templates; a phrase that was encoded before is remembered.
+        """Encodes phrases in OpenAI's 80 prompt templates.
 
         Args:
             phrases: ``Q`` phrases
@@ -221,16 +219,6 @@ class Backbone:
         Source:
             Radford et al., ICML 2021 (CLIP, MIT)
         """
-        new = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self._phrases]
-        if new:
-            self._phrases.update(zip(new, self._ensembles(new), strict=True))
-        features = torch.stack([self._phrases[phrase] for phrase in phrases]).to(self.device)
-        while len(self._phrases) > _PHRASES_KEPT:
-            del self._phrases[next(iter(self._phrases))]
-        return features
-
-    def _ensembles(self, phrases: Sequence[str]) -> Tensor:
-        """Text features of phrases that are not known yet."""
         templates = open_clip.OPENAI_IMAGENET_TEMPLATES
         texts = [template(phrase) for phrase in phrases for template in templates]
         tokens = self.tokenizer(texts)

@@ -134,13 +134,16 @@ def iter_label(
         batch_size=batch_size,
         threads=max(num_workers, 1),
     )
-    with closing(batches), fo.ProgressBar(total=report.total, progress=progress) as bar:
-        for labelled, unreadable in batches:
-            report.labelled += labelled
-            report.failures.update({item.filepath: item.reason for item in unreadable})
-            report.seconds = time.monotonic() - started
-            bar.update(labelled + len(unreadable))
-            yield report
+    try:
+        with closing(batches), fo.ProgressBar(total=report.total, progress=progress) as bar:
+            for labelled, unreadable in batches:
+                report.labelled += labelled
+                report.failures.update({item.filepath: item.reason for item in unreadable})
+                report.seconds = time.monotonic() - started
+                bar.update(labelled + len(unreadable))
+                yield report
+    finally:
+        report.labelled = writer.labelled  # what was computed when the caller stopped has been written, too
 
 
 class _Writer:
@@ -148,6 +151,7 @@ class _Writer:
 
     def __init__(self, dataset: fo.Dataset, label_field: str, n_classes: int, output_dir: str | Path | None) -> None:
         self.dataset, self.label_field, self.n_classes = dataset, label_field, n_classes
+        self.labelled = 0
         self.folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
 
     def encode(self, sample_id: str, outcome: LabelMap | Unreadable) -> tuple[str, fo.Segmentation] | Unreadable:
@@ -167,6 +171,7 @@ class _Writer:
         by_id = dict(outcome for outcome in outcomes if not isinstance(outcome, Unreadable))
         if by_id:
             self.dataset.set_values(self.label_field, by_id, key_field="id")
+        self.labelled += len(by_id)
         return len(by_id), unreadable
 
 

@@ -37,7 +37,8 @@ class ResCLIP:
         backbone: the frozen CLIP
         vocabulary: the classes
         config: the settings
-        text_features (None): the vocabulary's phrases as L2-normalised ``(Q, D)``; by default encoded once, and kept on disk
+        text_features (None): the vocabulary's phrases as L2-normalised ``(Q, D)``; by default encoded
+            once, and kept on disk
         trunk (None): what runs the trunk, such as a :class:`fiftyone_resclip.memory.TrunkMemory`; by default ``backbone.trunk``
 
     Raises:
@@ -128,7 +129,7 @@ class ResCLIP:
             projected tokens, ``(B, N, D)``, class token first, not normalised
         """
         with self._autocast():
-            gathered = self._gather(trunk, trunk.v, feedback)
+            gathered = self._attend(trunk, trunk.v, feedback)
             return self.backbone.finish(trunk, gathered, residual_arch=self.config.residual_arch).float()
 
     @torch.inference_mode()
@@ -142,17 +143,18 @@ class ResCLIP:
         Returns:
             ``(B, heads, N, N)``
         """
-        unit = torch.eye(trunk.v.shape[2], dtype=trunk.v.dtype, device=trunk.v.device)
-        with self._autocast():
-            return self._gather(trunk, unit.expand(*trunk.v.shape[:2], -1, -1), feedback)  # what it does to each token alone
+        tokens = trunk.q.shape[2]
+        identity = torch.eye(tokens, dtype=trunk.v.dtype, device=trunk.v.device)
+        return self._attend(trunk, identity.expand(*trunk.v.shape[:2], tokens, tokens), feedback)
 
-    def _gather(self, trunk: Trunk, values: Tensor, feedback: Tensor | None) -> Tensor:
-        """Lets every token attend to ``values``, ``(B, heads, N, d)`` -> the same."""
+    def _attend(self, trunk: Trunk, v: Tensor, feedback: Tensor | None) -> Tensor:
+        """Values ``v`` gathered by the attention of the last block, ``(B, heads, N, d)``."""
         config, strategy = self.config, STRATEGIES[self.config.strategy]
         bias = locality_bias(trunk.grid_hw, config.locality_sigma, trunk.q.dtype, trunk.q.device) if strategy.locality else None
         rcs = (config.rcs, trunk.attention_map) if config.rcs and trunk.attention_map is not None else None
         sfr = (config.sfr, feedback) if config.sfr and feedback is not None else None
-        return attend(trunk.q, trunk.k, values, strategy, bias=bias, rcs=rcs, sfr=sfr)
+        with self._autocast():
+            return attend(trunk.q, trunk.k, v, strategy, bias=bias, rcs=rcs, sfr=sfr)
 
     def _autocast(self) -> torch.autocast:
         precision = self.config.precision

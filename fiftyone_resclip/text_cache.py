@@ -23,7 +23,7 @@ from fiftyone_resclip.backbone import Backbone
 
 logger = logging.getLogger(__name__)
 
-_KEYS: WeakKeyDictionary[Backbone, str] = WeakKeyDictionary()  # hashing the weights takes longer than a word
+_keys: WeakKeyDictionary[Backbone, str] = WeakKeyDictionary()
 
 
 def text_features(backbone: Backbone, phrases: Sequence[str]) -> Tensor:
@@ -56,17 +56,21 @@ def _folder() -> Path | None:
 
 
 def _tower_key(backbone: Backbone) -> str:
-    """A name for all that a feature depends on but its phrase: weights, tokenizer, templates."""
-    if backbone not in _KEYS:
-        digest = hashlib.blake2b(digest_size=16)
-        for name, values in backbone.model.state_dict().items():
-            if not name.startswith("visual."):
-                digest.update(name.encode())
-                digest.update(values.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-        templates = [template("") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-        digest.update(repr((type(backbone.tokenizer).__name__, templates)).encode())
-        _KEYS[backbone] = digest.hexdigest()
-    return _KEYS[backbone]
+    """A name for all that a feature depends on but its phrase: weights, tokenizer, templates; made once a backbone."""
+    if backbone not in _keys:
+        _keys[backbone] = _digest(backbone)
+    return _keys[backbone]
+
+
+def _digest(backbone: Backbone) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name, values in backbone.model.state_dict().items():
+        if not name.startswith("visual."):
+            digest.update(name.encode())
+            digest.update(values.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    templates = [template("") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    digest.update(repr((type(backbone.tokenizer).__name__, templates)).encode())
+    return digest.hexdigest()
 
 
 def _file(folder: Path, phrase: str) -> Path:

@@ -85,21 +85,6 @@ def test_text_is_the_normalised_mean_over_80_templates(tiny: Backbone) -> None:
     torch.testing.assert_close(tiny.encode_text(["snow", phrase])[1], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_phrase_is_encoded_once_and_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone = Backbone.load("resclip-tiny", device="cpu")
-    first = backbone.encode_text(["snow", "a very long phrase of many words about gravel", "snow"])
-    assert torch.equal(first[0], first[2])
-    runs: list[int] = []
-    embed = backbone._embed
-    monkeypatch.setattr(backbone, "_embed", lambda tokens: runs.append(len(tokens)) or embed(tokens))
-    again = backbone.encode_text(["a very long phrase of many words about gravel", "snow"])
-    assert runs == [] and torch.equal(again, first[[1, 0]])
-    monkeypatch.setattr("fiftyone_resclip.backbone._PHRASES_KEPT", 2)
-    three = backbone.encode_text(["snow", "gravel", "red cloth"])
-    assert sum(runs) == 2 * 80 and torch.equal(three[0], first[0])
-    assert list(backbone._phrases) == ["gravel", "red cloth"]
-
-
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_a_checkpoint_with_openais_names_loads_into_a_json_architecture(
     small_architecture: Path, tmp_path: Path, suffix: str

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
@@ -58,7 +60,7 @@ def _round(backbone: Backbone, config: ResCLIPConfig, number: int, image_hw: tup
     words = [f"thing {number} {index}" for index in range(2 * CLASSES + 1)]
     first, changed, other = words[:CLASSES], [*words[1:CLASSES], words[2 * CLASSES]], words[CLASSES : 2 * CLASSES]
     varied = {"prob_threshold": 0.3, "rcs": {"mix": 0.5}}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, FIFTYONE_RESCLIP_CACHE=folder):
         path = str(Path(folder) / "image.png")
         noise = np.random.default_rng([SEED, number]).integers(0, 256, (*image_hw, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path)
