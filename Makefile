@@ -32,6 +32,9 @@ bench: $(INSTALLED)
 	$(BIN)/python -m fiftyone_resclip.tiny.measure benchmarks/tiny.json
 	FIFTYONE_DATABASE_DIR="$(abspath $(DEMO))/database" $(BIN)/python -m fiftyone_resclip.bench.evaluation benchmarks/evaluation.json
 	$(BIN)/python -m fiftyone_resclip.bench.reprompt benchmarks/reprompt.json
+	$(BIN)/python -m fiftyone_resclip.bench.speed benchmarks/speed.json
+	$(BIN)/python -m fiftyone_resclip.bench.pipeline benchmarks/pipeline.json
+	$(BIN)/python -m fiftyone_resclip.bench.startup benchmarks/startup.json
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache

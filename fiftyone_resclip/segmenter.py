@@ -22,7 +22,8 @@ from fiftyone_resclip.errors import ConfigError, ShapeError
 from fiftyone_resclip.text_cache import text_features as cached_text_features
 from fiftyone_resclip.vocabulary import Vocabulary
 
-_WINDOWS_AT_ONCE = 8
+#: On a CPU more windows are no faster; on a GPU a batch that does not fit is halved.
+_WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 64}
 
 
 class _Crop(NamedTuple):
@@ -67,6 +68,7 @@ class ResCLIP:
         self.vocabulary = vocabulary
         self.config = config
         self._run_trunk = trunk or backbone.trunk
+        self._windows_at_once = _WINDOWS_AT_ONCE.get(backbone.device.type, 8)
         phrases = vocabulary.flat_phrases
         features = cached_text_features(backbone, phrases) if text_features is None else text_features
         self.text_features = features.to(backbone.device)
@@ -224,10 +226,18 @@ class ResCLIP:
             by_size[(box.bottom - box.top, box.right - box.left)].append(number)
         scores: dict[int, Tensor] = {}
         for numbers in by_size.values():
-            for start in range(0, len(numbers), _WINDOWS_AT_ONCE):
-                batch = numbers[start : start + _WINDOWS_AT_ONCE]
+            while numbers:
+                batch = numbers[: self._windows_at_once]
                 pixels = torch.stack([images[crops[n].image][:, crops[n].box.rows, crops[n].box.columns] for n in batch])
-                scores.update(zip(batch, self._logits(self.backbone.normalise(pixels), self.text_features), strict=True))
+                try:
+                    scores.update(zip(batch, self._logits(self.backbone.normalise(pixels), self.text_features), strict=True))
+                except torch.cuda.OutOfMemoryError:
+                    if len(batch) == 1:
+                        raise
+                    torch.cuda.empty_cache()
+                    self._windows_at_once = len(batch) // 2  # for good: the next image would fail too
+                else:
+                    numbers = numbers[len(batch) :]
         return scores
 
     @torch.inference_mode()

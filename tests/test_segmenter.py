@@ -160,3 +160,24 @@ def test_final_pamr_works_at_the_size_of_the_result(tiny: Backbone) -> None:
 def test_bad_input_is_refused(tiny: Backbone, make: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make(tiny)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_one_window_that_does_not_fit_is_an_error(
+    tiny: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = ResCLIP(tiny, WORDS, WINDOWS)
+    expected = segmenter.image_logits(IMAGES)
+    room = 3
+    original = segmenter._logits
+
+    def cramped(pixels: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+        if len(pixels) > room:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return original(pixels, text_features)
+
+    monkeypatch.setattr(segmenter, "_logits", cramped)
+    for ours, whole in zip(segmenter.image_logits(IMAGES), expected, strict=True):
+        torch.testing.assert_close(ours, whole, atol=2e-5, rtol=0)
+    room = 0
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        segmenter.image_logits(IMAGES)

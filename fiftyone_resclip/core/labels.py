@@ -120,9 +120,9 @@ def _most_likely(logits: Mosaic, classes: Tensor, allowed: Tensor | None) -> Lab
     labels = torch.empty(logits.image_hw, dtype=torch.int16, device=classes.device)
     confidence = torch.empty(logits.image_hw, device=classes.device)
     for rows, columns, scores in logits.tiles():
-        probs = scores.softmax(dim=-1)
+        probs = scores.softmax(dim=1)
         if allowed is not None:
-            probs.masked_fill_(~allowed, -1)
-        confidence[rows, columns], phrase = probs.max(dim=-1)
+            probs.masked_fill_(~allowed[:, None], -1)
+        confidence[rows, columns], phrase = probs.max(dim=1)
         labels[rows, columns] = classes[phrase]
     return LabelMap(labels, confidence)

@@ -75,7 +75,7 @@ class Mosaic(NamedTuple):
     """The scores of an image, not yet put together.
 
     Attributes:
-        patches: scores of all windows' patches, top to bottom and left to right, ``(rows, columns, Q)`` float32
+        patches: scores of all windows' patches, top to bottom and left to right, ``(rows, Q, columns)`` float32
         row_shares: how much of each patch row is in each pixel row, ``(rows, H)`` float32 on the CPU
         column_shares: likewise for columns, ``(columns, W)``
     """
@@ -88,7 +88,7 @@ class Mosaic(NamedTuple):
     def of(cls, scores: Tensor) -> Mosaic:
         """Takes scores that are whole already, ``(Q, H, W)``."""
         rows, columns = (torch.eye(side) for side in scores.shape[1:])
-        return cls(scores.float().permute(1, 2, 0).contiguous(), rows, columns)
+        return cls(scores.float().transpose(0, 1), rows, columns)
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -108,23 +108,23 @@ class Mosaic(NamedTuple):
         """Puts the image together tile by tile, in tiles that a processor's cache holds.
 
         Yields:
-            the tile's rows, its columns, its scores ``(rows, columns, Q)``
+            the tile's rows, its columns, its scores ``(rows, Q, columns)``
         """
         device = self.patches.device
         values, width = _TILES["cpu" if device.type == "cpu" else "cuda"]
         for columns in _slices(self.image_hw[1], width):
             used, shares = _in_use(self.column_shares[:, columns])
-            strip = shares.T.to(device) @ self.patches[:, used]
+            strip = self.patches[..., used] @ shares.to(device)
             for rows in _slices(self.image_hw[0], max(values // strip[0].numel(), 1)):
                 used, shares = _in_use(self.row_shares[:, rows])
                 yield rows, columns, (shares.T.to(device) @ strip[used].flatten(1)).unflatten(1, strip.shape[1:])
 
     def whole(self) -> Tensor:
         """Puts the image together, ``(Q, H, W)`` float32."""
-        result = torch.empty(*self.image_hw, self.patches.shape[2], device=self.patches.device)
+        result = torch.empty(self.patches.shape[1], *self.image_hw, device=self.patches.device)
         for rows, columns, scores in self.tiles():
-            result[rows, columns] = scores
-        return result.permute(2, 0, 1)
+            result[:, rows, columns] = scores.transpose(0, 1)
+        return result
 
 
 def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, int]) -> Mosaic:
@@ -143,8 +143,8 @@ def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, 
     patches = torch.stack(list(logits)).float().unflatten(0, (len(row_spans), len(column_spans)))
     rows, row_shares = _lines(row_spans, patches.shape[3], image_hw[0])
     columns, column_shares = _lines(column_spans, patches.shape[4], image_hw[1])
-    side_by_side = patches.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-    return Mosaic(side_by_side[rows][:, columns], row_shares, column_shares)
+    side_by_side = patches.permute(0, 3, 2, 1, 4).flatten(3, 4).flatten(0, 1)
+    return Mosaic(side_by_side[rows][..., columns], row_shares, column_shares)
 
 
 def _lines(spans: Sequence[tuple[int, int]], patches: int, side: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,139 @@
+"""Labelling from files to saved masks against the network's work alone: what reading and writing cost while they overlap.
+
+``python -m fiftyone_resclip.bench.pipeline FILE`` generates photo-sized JPEGs, labels them with the bundled tiny CLIP and writes
+the figures as JSON. The tiny model is the hard case: the less a network does, the less there is to hide behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+import torch
+from PIL import Image
+
+from fiftyone_resclip import labeling
+from fiftyone_resclip.bench.memory import resident_mib
+from fiftyone_resclip.database import require_database
+from fiftyone_resclip.model import ResCLIPModel, load_model
+from fiftyone_resclip.provenance import provenance
+from fiftyone_resclip.tiny.measure import COLOURS_AND_GROUNDS
+from fiftyone_resclip.tiny.scenes import draw_scene
+
+PHOTO_HW = (1200, 1600)
+_DIFFERENT = 20
+_BATCH = 4
+
+
+def photographs(folder: Path, count: int) -> list[Path]:
+    """Writes generated scenes as JPEGs.
+
+    Args:
+        folder: where to
+        count: how many; every twentieth is a copy
+
+    Returns:
+        the files
+    """
+    paths = [folder / f"photo-{index:04d}.jpg" for index in range(count)]
+    for index, path in enumerate(paths):
+        if index < _DIFFERENT:
+            scene = draw_scene(np.random.default_rng(index), PHOTO_HW, 5)
+            Image.fromarray(scene.image).save(path, quality=90)
+        else:
+            path.write_bytes(paths[index % _DIFFERENT].read_bytes())
+    return paths
+
+
+def compute_seconds(model: ResCLIPModel, paths: Sequence[Path]) -> float:
+    """Times the network's work alone, on images that have been read before, in the batches of :func:`labeling.label`."""
+    read = model.build_get_item()
+    pictures = [read({"filepath": str(path)}) for path in paths[:_DIFFERENT]]
+    start = time.perf_counter()
+    for first in range(0, len(paths), _BATCH):
+        model.label_maps([pictures[index % _DIFFERENT] for index in range(first, min(first + _BATCH, len(paths)))])
+    return time.perf_counter() - start
+
+
+def label_seconds(model: ResCLIPModel, paths: Sequence[Path], output_dir: Path | None) -> tuple[float, float]:
+    """Times a whole run.
+
+    Args:
+        model: the model
+        paths: the images
+        output_dir: for masks on disk; ``None`` puts them into the database
+
+    Returns:
+        seconds, and by how many MiB the process grew after its first quarter
+    """
+    with _dataset(paths) as dataset:
+        held: list[float] = []
+        start = time.perf_counter()
+        labeling.label(
+            dataset, model, output_dir=output_dir, batch_size=_BATCH, progress=lambda report: held.append(resident_mib())
+        )
+        return time.perf_counter() - start, held[-1] - held[len(held) // 4]
+
+
+@contextmanager
+def _dataset(paths: Sequence[Path]) -> Iterator[fo.Dataset]:
+    dataset = fo.Dataset()
+    dataset.add_samples([fo.Sample(filepath=str(path)) for path in paths], progress=False)
+    try:
+        yield dataset
+    finally:
+        dataset.delete()
+
+
+def measure(count: int, rounds: int) -> dict[str, Any]:
+    """Measures labelling with masks on disk and in the database.
+
+    Args:
+        count: number of images
+        rounds: how often each runs, in turn
+
+    Returns:
+        plain JSON values; ``efficiency`` is compute-only time over wall time
+    """
+    model = load_model("resclip-tiny", list(COLOURS_AND_GROUNDS), device="cpu")
+    result: dict[str, Any] = {"images": count, "photo_hw": list(PHOTO_HW), "rounds": rounds}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = photographs(folder, count)
+        compute_seconds(model, paths[:_DIFFERENT])
+        for kind, output_dir in (("disk", folder / "masks"), ("database", None)):
+            pairs = [(compute_seconds(model, paths), *label_seconds(model, paths, output_dir)) for _ in range(rounds)]
+            result[kind] = {
+                "efficiency": round(median(compute / wall for compute, wall, _ in pairs), 3),
+                "images_per_second": round(count / median(wall for _, wall, _ in pairs), 2),
+                "compute_only_images_per_second": round(count / median(compute for compute, _, _ in pairs), 2),
+                "growth_mib": round(max(growth for _, _, growth in pairs), 1),
+            }
+            print(kind, result[kind], flush=True)
+    return result
+
+
+def main() -> None:
+    """Writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    require_database()
+    figures = measure(options.images, options.rounds)
+    options.file.write_text(json.dumps({**provenance(), **figures}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What a user waits for before the first image: importing the package, and encoding the words.
+
+``python -m fiftyone_resclip.bench.startup FILE`` writes the figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import open_clip
+import torch
+
+from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.bench.cases import ARCHITECTURE
+from fiftyone_resclip.provenance import provenance
+from fiftyone_resclip.vocabulary import Vocabulary
+
+_PHRASES = 6
+
+
+def import_seconds(rounds: int = 15) -> float:
+    """Times ``import fiftyone_resclip`` in fresh interpreters, over the interpreter's own start."""
+    pairs = [(_run("pass"), _run("import fiftyone_resclip")) for _ in range(rounds)]
+    return median(imported - bare for bare, imported in pairs)
+
+
+def _run(code: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - start
+
+
+def text_seconds(backbone: Backbone, phrases: list[str]) -> tuple[float, float]:
+    """Times the encoding of phrases in all templates: ours, and open_clip's own text tower on the same sentences."""
+    texts = [template(phrase) for phrase in phrases for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    start = time.perf_counter()
+    backbone.encode_text(phrases)
+    between = time.perf_counter()
+    with torch.inference_mode():
+        for batch in backbone.tokenizer(texts).split(256):
+            backbone.model.encode_text(batch)
+    return between - start, time.perf_counter() - between
+
+
+def main() -> None:
+    """Writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    backbone = Backbone.random(ARCHITECTURE, 0)
+    phrases = list(Vocabulary.preset("ade20k").flat_phrases[:_PHRASES])
+    ours, plain = text_seconds(backbone, phrases)
+    figures = {
+        "import_seconds": round(import_seconds(), 4),
+        "text_phrases": len(phrases),
+        "text_seconds_per_phrase": round(ours / len(phrases), 3),
+        "text_ratio_to_open_clip": round(ours / plain, 3),
+    }
+    print(figures)
+    options.file.write_text(json.dumps({**provenance(), **figures}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
