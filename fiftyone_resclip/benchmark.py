@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from fiftyone_resclip.config import ResCLIPConfig, preset
 from fiftyone_resclip.datasets.folders import FOLDERS, benchmark
 from fiftyone_resclip.datasets.loading import GROUND_TRUTH, folder_of, load_benchmark
 from fiftyone_resclip.datasets.published import published_miou
-from fiftyone_resclip.errors import DatasetError, unknown
+from fiftyone_resclip.errors import ConfigError, DatasetError, ResCLIPError, unknown
 from fiftyone_resclip.evaluation import evaluate
-from fiftyone_resclip.evaluation.matching import MaskField
+from fiftyone_resclip.evaluation.matching import MaskField, match_classes
 from fiftyone_resclip.labeling import label
 from fiftyone_resclip.model import ResCLIPModel
 from fiftyone_resclip.provenance import provenance
@@ -39,10 +39,11 @@ def run_benchmark(
     model: str,
     changes: Mapping[str, Any] | None = None,
     *,
+    pretrained: str | None = None,
     limit: int | None = None,
     work_dir: str | Path | None = None,
     batch_size: int = 4,
-    num_workers: int = 0,
+    num_workers: int = 2,
 ) -> Record:
     """Measures a model on a benchmark as the field does.
 
@@ -52,10 +53,11 @@ def run_benchmark(
         backbone: the :class:`~fiftyone_resclip.backbone.Backbone`
         model: what it is called in records
         changes (None): settings that differ from the benchmark's preset, by the names of ``ResCLIPConfig``
+        pretrained (None): tag or file of the weights, if they are not the model's own
         limit (None): only so many images, from the start
         work_dir (None): where masks go; by default below FiftyOne's folder of datasets
         batch_size (4): images at once
-        num_workers (0): processes that read images
+        num_workers (2): threads that read images
 
     Returns:
         the record, plain JSON values; figures in percent, times in seconds
@@ -69,13 +71,13 @@ def run_benchmark(
     samples = load_benchmark(name, data_root, work_dir, limit)
     segmenter = ResCLIP(backbone, Vocabulary.preset(name), config)
     record = measure(
-        samples, GROUND_TRUTH, segmenter, model,
+        samples, GROUND_TRUTH, segmenter, model, pretrained=pretrained, part=_part(limit),
         folder=folder_of(name, work_dir), ignore_index=0, batch_size=batch_size, num_workers=num_workers,
     )  # fmt: skip
     return {
         "benchmark": name,
         "images_published": expected,
-        "published": _beside(name, model, config, complete=record["images"] == expected),
+        "published": _beside(name, model, config, whole=record["images"] == expected and pretrained is None),
         **record,
     }
 
@@ -89,10 +91,12 @@ def run_dataset(
     changes: Mapping[str, Any] | None = None,
     *,
     preset_name: str = "ade20k",
+    pretrained: str | None = None,
+    ignore_index: Any = 255,
     limit: int | None = None,
     work_dir: str | Path | None = None,
     batch_size: int = 4,
-    num_workers: int = 0,
+    num_workers: int = 2,
 ) -> Record:
     """Measures a model on a FiftyOne dataset of the user's own.
 
@@ -104,10 +108,12 @@ def run_dataset(
         model: what it is called in records
         changes (None): settings that differ from the preset
         preset_name ("ade20k"): settings to start from
+        pretrained (None): tag or file of the weights, if they are not the model's own
+        ignore_index (255): void values of the ground truth, as :func:`fiftyone_resclip.evaluate`
         limit (None): only so many images, from the start
         work_dir (None): where masks go; by default below FiftyOne's folder of datasets
         batch_size (4): images at once
-        num_workers (0): processes that read images
+        num_workers (2): threads that read images
 
     Returns:
         the record, plain JSON values; figures in percent, times in seconds
@@ -119,21 +125,20 @@ def run_dataset(
     if not fo.dataset_exists(name):
         raise DatasetError(unknown("dataset", name, fo.list_datasets()))
     dataset = fo.load_dataset(name)
-    targets = MaskField.of(dataset, gt_field).targets
-    if classes is None:
-        classes = list(dict.fromkeys(name for value, name in targets.items() if value != 255))
+    if classes is None:  # the truth matched with itself: its classes, without what is void
+        classes = list(match_classes(dataset, gt_field, gt_field, ignore_index).class_names)
     segmenter = ResCLIP(backbone, Vocabulary.parse(classes), preset(preset_name).varied(changes or {}))
     return measure(
-        dataset if limit is None else dataset.limit(limit), gt_field, segmenter, model,
-        folder=folder_of(name, work_dir), batch_size=batch_size, num_workers=num_workers,
+        dataset if limit is None else dataset.limit(limit), gt_field, segmenter, model, pretrained=pretrained, part=_part(limit),
+        folder=folder_of(dataset.slug, work_dir), ignore_index=ignore_index, batch_size=batch_size, num_workers=num_workers,
     )  # fmt: skip
 
 
-def _beside(name: str, model: str, config: ResCLIPConfig, complete: bool) -> Record:
+def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record:
     """The published number to stand beside a measured one, and whether the two may be compared."""
     same = published_miou(name, model, config)
     headline = published_miou(name, "resclip-vit-b-16", preset(name))
-    return {"miou": headline if same is None else same, "comparable": complete and same is not None}
+    return {"miou": headline if same is None else same, "comparable": whole and same is not None}
 
 
 def measure(
@@ -143,10 +148,11 @@ def measure(
     model: str,
     *,
     folder: Path,
+    pretrained: str | None = None,
+    part: str = "",
     ignore_index: Any = 255,
-    mapping: Mapping[str, str | None] | None = None,
     batch_size: int = 4,
-    num_workers: int = 0,
+    num_workers: int = 2,
 ) -> Record:
     """Labels a collection, evaluates it and keeps both under one name.
 
@@ -156,10 +162,11 @@ def measure(
         segmenter: the method with weights and words
         model: what the model is called in records
         folder: where masks go
+        pretrained (None): tag or file of the weights, if they are not the model's own
+        part (""): what a run over a part of the dataset is called, so that it does not replace one over the whole
         ignore_index (255): void values of the ground truth
-        mapping (None): ground-truth class by predicted class where the names differ
         batch_size (4): images at once
-        num_workers (0): processes that read images
+        num_workers (2): threads that read images
 
     Returns:
         the record, plain JSON values; figures in percent, times in seconds
@@ -167,19 +174,22 @@ def measure(
     Raises:
         DatasetError: if the collection can't be labelled or evaluated
     """
-    MaskField.of(samples, gt_field)  # before an hour of labelling
     config, vocabulary = segmenter.config, segmenter.vocabulary
+    _check_common(samples, gt_field, vocabulary)  # before an hour of labelling
     weights = fingerprint(segmenter.backbone.model)
     field = _field_name(config.to_dict(), vocabulary, weights)
+    key = "_".join(filter(None, (field, gt_field if gt_field != GROUND_TRUTH else "", part)))
     started = time.monotonic()
+    _forget_lost_masks(samples, field)
     report = label(
         samples, ResCLIPModel(segmenter), field, output_dir=folder / field, batch_size=batch_size, num_workers=num_workers
     )
     labelled = time.monotonic()
-    result = evaluate(samples, field, gt_field, field, ignore_index=ignore_index, mapping=mapping, overwrite=True, progress=False)
+    result = evaluate(samples, field, gt_field, key, ignore_index=ignore_index, overwrite=True, progress=False)
     return {
         "dataset": samples._dataset.name,
         "field": field,
+        "eval_key": key,
         "images": result.images,
         "miou": _figure(result.miou),
         "pixel_accuracy": _figure(result.pixel_accuracy),
@@ -188,6 +198,7 @@ def measure(
         "iou": {name: _figure(value) for name, value in result.iou.items()},
         "not_counted_as_it_stands": result.notes(),
         "model": model,
+        "pretrained": pretrained,
         "weights_sha256": weights,
         "settings": config.to_dict(),
         "classes": dict(zip(vocabulary.class_names, map(list, vocabulary.phrases), strict=True)),
@@ -205,15 +216,15 @@ def write(record: Record, folder: Path) -> Path:
         folder: where to; made if need be
 
     Returns:
-        the file, named by benchmark or dataset, and field
+        the file, named by benchmark or dataset, and eval key
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record.get('benchmark') or record['dataset']}-{record['field']}.json"
+    path = folder / f"{record.get('benchmark') or fo.load_dataset(record['dataset']).slug}-{record['eval_key']}.json"
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return path
 
 
-def table(records: Mapping[str, Record | DatasetError]) -> str:
+def table(records: Mapping[str, Record | ResCLIPError]) -> str:
     """Prints records as text, beside the published numbers.
 
     Args:
@@ -224,7 +235,7 @@ def table(records: Mapping[str, Record | DatasetError]) -> str:
     """
     lines = [f"{'benchmark':<12} {'images':>13} {'mIoU':>7} {'published':>10} {'difference':>11} {'seconds':>8}"]
     for name, record in records.items():
-        if isinstance(record, DatasetError):
+        if isinstance(record, ResCLIPError):
             lines.append(f"{name:<12} not measured: {record}")
             continue
         published = record.get("published", {"miou": None, "comparable": False})
@@ -232,7 +243,7 @@ def table(records: Mapping[str, Record | DatasetError]) -> str:
         images = "/".join(str(record[key]) for key in ("images", "images_published") if key in record)
         lines.append(
             f"{name:<12} {images:>13} {_shown(record['miou'], '.2f'):>7} {_shown(published['miou'], '.1f'):>10} "
-            f"{_shown(difference, '+.2f'):>11} {sum(record['seconds'].values()):8.0f}"
+            f"{_shown(difference, '+.2f'):>11} {_shown(_whole_seconds(record), '.0f'):>8}"
         )
     lines.append(
         "mIoU in percent, over the whole set. Published: ResCLIP's own number where there is none for this model and settings; a "
@@ -241,23 +252,56 @@ def table(records: Mapping[str, Record | DatasetError]) -> str:
     return "\n".join(lines)
 
 
-def run_all(names: Iterable[str] = FOLDERS, **arguments: Any) -> dict[str, Record | DatasetError]:
-    """Measures several benchmarks; one whose files are missing does not keep the others from being measured.
+def run_all(
+    names: Iterable[str] = FOLDERS, done: Callable[[Record], Any] = lambda record: None, **arguments: Any
+) -> dict[str, Record | ResCLIPError]:
+    """Measures several benchmarks; one that can't be measured does not keep the others from it.
 
     Args:
         names: by default all eight
+        done (None): gets each record as soon as it is there
         **arguments: as :func:`run_benchmark`
 
     Returns:
         the record of each, or why there is none
     """
-    records: dict[str, Record | DatasetError] = {}
+    records: dict[str, Record | ResCLIPError] = {}
     for name in names:
         try:
-            records[name] = run_benchmark(name, **arguments)
-        except DatasetError as error:
+            records[name] = record = run_benchmark(name, **arguments)
+            done(record)
+        except ResCLIPError as error:
             records[name] = error
     return records
+
+
+def _part(limit: int | None) -> str:
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit must be at least 1, but got {limit}")
+    return "" if limit is None else f"first_{limit}"
+
+
+def _check_common(samples: Any, gt_field: str, vocabulary: Vocabulary) -> None:
+    names = set(MaskField.of(samples, gt_field).targets.values())
+    if not names & set(vocabulary.class_names):
+        raise DatasetError(
+            f"{gt_field!r} and the words must share class names, but have {sorted(names)} and {sorted(vocabulary.class_names)}"
+        )
+
+
+def _forget_lost_masks(samples: Any, field: str) -> None:
+    """Lets samples whose mask file has gone be labelled again; else they would count as having none."""
+    if not samples.has_field(field):
+        return
+    paths = zip(*samples.values(["id", f"{field}.mask_path"]), strict=True)
+    lost = {sample: None for sample, path in paths if path is not None and not Path(path).is_file()}
+    if lost:
+        samples._dataset.set_values(field, lost, key_field="id")
+
+
+def _whole_seconds(record: Record) -> float | None:
+    """What the run took, if it was one run."""
+    return sum(record["seconds"].values()) if record["labelled_in_this_run"] == record["images"] else None
 
 
 def _field_name(settings: Mapping[str, Any], vocabulary: Vocabulary, weights: str) -> str:

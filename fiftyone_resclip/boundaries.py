@@ -2,7 +2,7 @@
 
 The band of a label map holds the pixels near a border: those within ``radius_px`` rows and columns of a pixel of another class,
 or of the image's edge. It lies on both sides of a border, each pixel in the band of its own class. Void is another class here, so
-the truth's band begins where void ends; void pixels themselves are not counted.
+both bands begin where void ends; void pixels themselves are not counted.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from fiftyone_resclip import metrics
 from fiftyone_resclip.errors import ConfigError
 
 Labels = NDArray[np.integer]
+
+_VOID = -2  # unlike any class, and unlike what stands for unlabelled
 
 
 class BoundaryCounts(NamedTuple):
@@ -120,8 +122,9 @@ def boundary_counts(truth: Labels, prediction: Labels, n_classes: int, boundary:
     """
     radius = radius_px(boundary, (truth.shape[0], truth.shape[1]))
     valid = (truth >= 0) & (truth < n_classes)
-    near_truth = band(truth, radius) & valid
-    near_predicted = band(prediction, radius) & valid & (prediction >= 0) & (prediction < n_classes)
+    near_truth = band(np.where(valid, truth, _VOID), radius) & valid
+    # The prediction has a border wherever the truth becomes void, too: else a perfect one would have its borders inside the void.
+    near_predicted = band(np.where(valid, prediction, _VOID), radius) & valid & (prediction >= 0) & (prediction < n_classes)
 
     def by_class(labels: Labels) -> NDArray[np.int64]:
         return np.bincount(labels.astype(np.int64), minlength=n_classes)

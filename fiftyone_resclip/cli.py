@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fiftyone_resclip.config import STRATEGIES
-from fiftyone_resclip.errors import ConfigError, DatasetError, ResCLIPError
+from fiftyone_resclip.errors import ConfigError, ResCLIPError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,6 +55,7 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", type=Path, help="folder that holds the benchmarks' folders; nothing is downloaded")
     parser.add_argument("--dataset", help="instead of a benchmark: name of a FiftyOne dataset of yours")
     parser.add_argument("--ground-truth", default="ground_truth", metavar="FIELD", help="its field of true masks")
+    parser.add_argument("--ignore-index", default="255", metavar="VALUES", help="its void values, parted by commas")
     parser.add_argument("--classes", type=Path, help="text file with its classes and their words; by default the field's names")
     parser.add_argument("--preset", default="ade20k", help="settings to start from, for a dataset of yours")
     parser.add_argument("--limit", type=int, help="only so many images")
@@ -66,7 +67,7 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-sfr", action="store_true", help="without the second addition of ResCLIP")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, as sfr.threshold=0.3")
     parser.add_argument("--batch-size", type=int, default=4, help="images at once")
-    parser.add_argument("--num-workers", type=int, default=0, help="processes that read images")
+    parser.add_argument("--num-workers", type=int, default=2, help="threads that read images")
     parser.add_argument("--out", type=Path, default=Path("benchmark-results"), help="folder for the records, as JSON")
     parser.add_argument("--work-dir", type=Path, help="folder for masks; by default below FiftyOne's folder of datasets")
     parser.set_defaults(run=_benchmark)
@@ -119,22 +120,27 @@ def _benchmark(options: argparse.Namespace) -> None:
         "backbone": Backbone.load(options.model, options.pretrained, options.device),
         "model": options.model,
         "changes": changes,
+        "pretrained": options.pretrained,
         "limit": options.limit,
         "work_dir": options.work_dir,
         "batch_size": options.batch_size,
         "num_workers": options.num_workers,
     }
+
+    def keep(record: dict[str, Any]) -> None:
+        print(f"wrote {benchmark.write(record, options.out)}")
+
     records: dict[str, Any]
-    if options.dataset:
-        own = benchmark.run_dataset(options.dataset, options.ground_truth, options.classes, preset_name=options.preset, **how)
-        records = {options.dataset: own}
-    elif options.all:
-        records = benchmark.run_all(data_root=options.data_root, **how)
+    if options.all:
+        records = benchmark.run_all(done=keep, data_root=options.data_root, **how)
+    elif options.dataset:
+        void = [int(value) for value in options.ignore_index.split(",") if value.strip()]
+        how |= {"preset_name": options.preset, "ignore_index": void[0] if len(void) == 1 else void or None}
+        records = {options.dataset: benchmark.run_dataset(options.dataset, options.ground_truth, options.classes, **how)}
+        keep(records[options.dataset])
     else:
         records = {options.name: benchmark.run_benchmark(options.name, options.data_root, **how)}
-    for record in records.values():
-        if not isinstance(record, DatasetError):
-            print(f"wrote {benchmark.write(record, options.out)}")
+        keep(records[options.name])
     print(benchmark.table(records))
 
 
@@ -149,6 +155,8 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
         place = changes
         for part in parts:
             place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"--set {text} is at odds with another --set, by which {part} has no settings")
         place[last] = _json_or_text(value)
     if options.strategy:
         changes["strategy"] = options.strategy

@@ -16,6 +16,7 @@ from typing import Any
 
 import fiftyone as fo
 from fiftyone.core.media import IMAGE
+from fiftyone.core.video import FramesView
 
 from fiftyone_resclip import masks
 from fiftyone_resclip.core.labels import LabelMap
@@ -76,7 +77,8 @@ def label(
     """Segments every image of a collection into a field.
 
     Args:
-        samples: a FiftyOne dataset or view of images
+        samples: a FiftyOne dataset or view of images; of the frames of videos ``dataset.to_frames(sample_frames=True)``, whose
+            masks go to the field ``frames.<label_field>`` of the videos, too
         model: from :func:`fiftyone_resclip.load_model`
         label_field ("resclip"): where the masks go; made if it is new
         overwrite (False): whether samples that have a mask get a new one
@@ -119,12 +121,14 @@ def iter_label(
     _check(samples)
     _make_room(samples, label_field, model, overwrite)
     masks.declare_field(samples._dataset, label_field, model.mask_targets)
+    if isinstance(samples, FramesView):
+        masks.declare_field(samples._root_dataset, f"frames.{label_field}", model.mask_targets)
     todo = samples if overwrite else samples.exists(label_field, False)
     report = LabelingReport(total=len(todo), skipped=len(samples) - len(todo))
     started = time.monotonic()
     yield report
     paths, ids = todo.values(["filepath", "id"])
-    reader, writer = model.build_get_item(), _Writer(samples._dataset, label_field, len(model.mask_targets), output_dir)
+    reader, writer = model.build_get_item(), _Writer(samples, label_field, len(model.mask_targets), output_dir)
     batches = pipelined(
         list(zip(paths, ids, strict=True)),
         read=lambda item: reader({"filepath": item[0]}),
@@ -149,8 +153,8 @@ def iter_label(
 class _Writer:
     """Puts masks where they belong: into files if there is a folder, else into the database; labels into the database."""
 
-    def __init__(self, dataset: fo.Dataset, label_field: str, n_classes: int, output_dir: str | Path | None) -> None:
-        self.dataset, self.label_field, self.n_classes = dataset, label_field, n_classes
+    def __init__(self, samples: Any, label_field: str, n_classes: int, output_dir: str | Path | None) -> None:
+        self.samples, self.label_field, self.n_classes = samples, label_field, n_classes
         self.labelled = 0
         self.folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
 
@@ -170,7 +174,10 @@ class _Writer:
         unreadable = [outcome for outcome in outcomes if isinstance(outcome, Unreadable)]
         by_id = dict(outcome for outcome in outcomes if not isinstance(outcome, Unreadable))
         if by_id:
-            self.dataset.set_values(self.label_field, by_id, key_field="id")
+            # A view of frames hands what is set on it to the videos; of these frames alone, or each batch would hand over all.
+            frames = isinstance(self.samples, FramesView)
+            target = self.samples.select(list(by_id)) if frames else self.samples._dataset
+            target.set_values(self.label_field, by_id, key_field="id")
         self.labelled += len(by_id)
         return len(by_id), unreadable
 
@@ -183,18 +190,20 @@ def _check(samples: Any) -> None:
     if samples.media_type != IMAGE:
         raise DatasetError(
             f"samples must be images, but are of type {samples.media_type!r}; use select_group_slices() for groups, "
-            "dataset.apply_model(model, 'frames.resclip') for videos"
+            "to_frames(sample_frames=True) for videos"
         )
-    if samples._dataset is not samples._root_dataset:
+    if samples._dataset is not samples._root_dataset and not isinstance(samples, FramesView):
         raise DatasetError(
-            "samples must be of the dataset itself: a view of frames, patches or clips is a copy that would take the masks with "
-            "it; label the samples, or use apply_model for the frames of videos"
+            "samples must be of the dataset itself or frames of its videos: a view of patches or clips is a copy that would take "
+            "the masks with it; label the samples"
         )
 
 
 def _make_room(samples: Any, label_field: str, model: ResCLIPModel, overwrite: bool) -> None:
     """Keeps masks that mean something else from getting our class names, and the other way round."""
     dataset = samples._dataset
+    if isinstance(samples, FramesView):
+        _refuse_other_frames(samples._root_dataset, f"frames.{label_field}", model)
     if not masks.has_masks(dataset, label_field) or dataset.mask_targets.get(label_field) == model.mask_targets:
         return
     own, all_masks = len(samples.exists(label_field)), len(dataset.exists(label_field))
@@ -205,3 +214,11 @@ def _make_room(samples: Any, label_field: str, model: ResCLIPModel, overwrite: b
             "use another field, or overwrite the whole of it"
         )
     dataset.clear_sample_field(label_field)  # else a kill in the middle would leave old values under new names
+
+
+def _refuse_other_frames(dataset: fo.Dataset, field: str, model: ResCLIPModel) -> None:
+    """As :func:`_make_room`, for the videos behind a view of frames; there masks of other classes are never cleared."""
+    before = dataset.mask_targets.get(field)
+    if masks.has_masks(dataset, field) and before != model.mask_targets and dataset.count(field):
+        names = ", ".join((before or {}).values()) or "without names"
+        raise DatasetError(f"field {field!r} of the videos holds masks of other classes ({names}); use another field")

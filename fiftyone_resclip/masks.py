@@ -71,11 +71,16 @@ def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.in
         ``(H, W)`` integers
 
     Raises:
-        ImageError: if the file is missing or broken, or holds colours where ids are expected, or the other way round
+        ImageError: if the file is missing or broken, the mask is empty, or holds colours where ids are expected, or the other
+            way round
     """
     mask: NDArray[np.integer] = _read_file(label.mask_path, colours) if label.mask is None else np.asarray(label.mask)
+    if mask.ndim == 3 and mask.shape[2] == 1:
+        mask = mask[..., 0]
+    if mask.dtype == bool or (np.issubdtype(mask.dtype, np.floating) and bool((mask == np.round(mask)).all())):
+        mask = mask.astype(np.int64)
     is_colour = mask.ndim == 3 and mask.shape[2] >= 3
-    if is_colour != colours or (mask.ndim != 2 and not is_colour) or not np.issubdtype(mask.dtype, np.integer):
+    if is_colour != colours or (mask.ndim != 2 and not is_colour) or not np.issubdtype(mask.dtype, np.integer) or not mask.size:
         wanted = "(H, W, 3) colours, as its mask targets are" if colours else "(H, W) class ids"
         raise ImageError(f"mask {label.mask_path or 'in the database'!r} must be {wanted}, but is {mask.shape} {mask.dtype}")
     if colours:
@@ -90,7 +95,7 @@ def _read_file(path: str, colours: bool) -> NDArray[np.integer]:
             if image.mode == "1":  # reads 0 and 255, as FiftyOne shows it
                 return np.asarray(image.convert("L"))
             return np.asarray(image.convert("RGB") if colours and image.mode == "P" else image)
-    except (OSError, ValueError, SyntaxError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, SyntaxError, AttributeError, TypeError, Image.DecompressionBombError) as error:
         raise ImageError(f"mask {path!r} must be a readable image, but: {error}") from error
 
 

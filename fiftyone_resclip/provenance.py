@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-_PACKAGES = ("fiftyone-resclip", "torch", "open_clip_torch", "numpy", "pillow")
+_PACKAGES = ("fiftyone-resclip", "torch", "open_clip_torch", "fiftyone", "numpy", "pillow")
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
@@ -27,14 +27,22 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else platform.machine(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in _PACKAGES},
+        "versions": {name: _version(name) for name in _PACKAGES},
     }
 
 
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a GPU may be measured where FiftyOne is not
+        return None
+
+
 def _commit() -> str:
-    """The checkout's commit, with a ``+`` where files differ from it; ``unknown`` outside a checkout."""
+    """The checkout's commit, with a ``+`` where files differ from it; ``unknown`` outside a checkout of this project."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], check=True, capture_output=True)
         head = subprocess.run(
             [*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True
         ).stdout.strip()

@@ -68,3 +68,13 @@ def test_the_band_is_given_in_pixels_or_as_a_share(boundary: float, pixels: int)
 def test_bands_that_can_not_be_are_refused(boundary: float) -> None:
     with pytest.raises(ConfigError, match="boundary must be"):
         boundaries.radius_px(boundary, (3, 4))
+
+
+@pytest.mark.parametrize("radius", [1, 2, 5])
+def test_a_perfect_prediction_scores_one_beside_void(radius: int) -> None:
+    truth, prediction = np.zeros((2, 30, 30), np.int64)
+    prediction[10:20, 10:20] = 1
+    truth[8:22, 8:22] = -1  # an outline of void, as VOC has
+    truth[12:18, 12:18] = 1
+    counts = boundaries.boundary_counts(truth, prediction, 2, radius)
+    assert counts.iou.tolist() == [1.0, 1.0]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fiftyone as fo
@@ -133,7 +133,7 @@ def test_what_can_not_be_labelled_is_refused(
         dataset.add_sample_field("pred", fo.FloatField)
         message = "field 'pred' must hold Segmentation labels"
     elif kind == "video":
-        samples, message = fo.Dataset(), "samples must be images, but are of type 'video'; .*apply_model"
+        samples, message = fo.Dataset(), "samples must be images, but are of type 'video'; .*to_frames"
         samples.add_sample(fo.Sample(str(tmp_path / "a.mp4")))
     else:
         samples, message = fo.Dataset(), "samples must be images, but are of type 'group'; use select_group_slices"
@@ -149,3 +149,40 @@ def test_the_report_is_a_line_for_people() -> None:
     )
     assert str(report) == "2 of 3 images labelled in 4 s; not labelled: 'a.jpg' must be a readable image, but: truncated"
     assert report.done == 3
+
+
+@pytest.fixture
+def videos(make_dataset: Callable[..., fo.Dataset], tmp_path: Path) -> Iterator[fo.Dataset]:
+    """Two videos whose frames have been sampled to files."""
+    dataset = fo.Dataset()
+    images = iter(make_dataset(5).values("filepath"))
+    for name, count in (("a", 3), ("b", 2)):
+        sample = fo.Sample(str(tmp_path / f"{name}.mp4"))
+        for number in range(1, count + 1):
+            sample.frames[number] = fo.Frame(filepath=next(images))
+        dataset.add_sample(sample)
+    yield dataset
+    dataset.delete()
+
+
+def test_frames_of_videos_are_labelled_where_they_belong(videos: fo.Dataset, fast_model: ResCLIPModel) -> None:
+    frames = videos.to_frames()
+    assert label(frames.limit(2), fast_model, "seen", progress=False, batch_size=1).labelled == 2
+    assert [len(f) for f in videos.values("frames.seen")] == [3, 2]
+    assert [[v is not None for v in f] for f in videos.values("frames.seen")] == [[True, True, False], [False, False]]
+    report = label(frames, fast_model, "seen", progress=False)
+    assert (report.labelled, report.skipped) == (3, 2)
+    assert videos.mask_targets["frames.seen"] == fast_model.mask_targets
+    assert videos.count("frames.seen") == 5
+    np.testing.assert_array_equal(videos.first().frames[1].seen.mask, frames.first().seen.mask)
+
+
+def test_masks_of_other_classes_on_frames_are_not_mixed(videos: fo.Dataset, fast_model: ResCLIPModel) -> None:
+    frames = videos.to_frames()
+    label(frames.limit(1), fast_model, "seen", progress=False)
+    other = load_model("resclip-tiny", ["snow", "gravel"], sfr=None, device="cpu")
+    with pytest.raises(DatasetError, match="field 'frames.seen' of the videos holds masks of other classes"):
+        label(frames, other, "seen", overwrite=True, progress=False)
+    assert videos.count("frames.seen") == 1
+    with pytest.raises(DatasetError, match=r"are of type 'video'; .* to_frames\(sample_frames=True\) for videos"):
+        label(videos, fast_model, "seen")

@@ -128,7 +128,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
     def _confusions(self, panel: types.Object, results: SemanticEvaluationResults, state: Mapping[str, Any]) -> None:
         from fiftyone_resclip import plots
         from fiftyone_resclip.evaluation.browsing import scaled
-        from fiftyone_resclip.evaluation.results import UNLABELLED
+        from fiftyone_resclip.evaluation.matching import UNLABELLED
 
         scale = types.DropdownView()
         for value, label in _SCALES.items():
@@ -148,6 +148,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
             comparison = _comparison(ctx)
             rows = [comparison.miou, comparison.pixel_accuracy, *comparison.classes[:_ROWS]]
             lines = [f"| {row.name} | {row.before:.2f} | {row.after:.2f} | {row.change:+.2f} |" for row in rows]
+            lines += [f"| {note} | | | |" for note in comparison.notes]
             panel.md("\n".join(["| | earlier | this | change |", "|---|---|---|---|", *lines]), name="comparison")
             panel.btn("lost", label="Images that lost most first", on_click=self.on_lost)
 

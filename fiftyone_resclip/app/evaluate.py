@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
             samples = _target(ctx)  # resolving the target here makes FiftyOne add its chooser
             _ask_fields(inputs, ctx)
             _ask_counting(inputs)
-            _ask_mapping(inputs, ctx.params, _match(samples, ctx.params))
+            _ask_mapping(inputs, ctx.params, _match(samples, ctx.params, with_mapping=False), _match(samples, ctx.params))
             _ask_key(inputs, ctx)
         except Exception as error:
             problem = inputs.view("problem", types.Warning(label=sentence(error)))
@@ -124,16 +125,17 @@ def _ask_counting(inputs: types.Object) -> None:
     )
 
 
-def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], match: ClassMatch) -> None:
-    """The match of classes: a table of what goes by name, a choice for each that has no partner, and for all if one wants."""
-    alone = [name for name, partner in match.partners.items() if partner is None]
-    by_name = [name for name in match.partners if name not in alone]
+def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: ClassMatch, match: ClassMatch) -> None:
+    """The match of classes: what goes by name, a choice for each that has no partner then, and for all if one wants."""
+    alone = [name for name, partner in by_names.partners.items() if partner is None]
+    by_name = [name for name in by_names.partners if name not in alone]
     inputs.bool("edit_mapping", default=False, required=False, label="Change what is matched with what")
     inputs.md(f"**{len(by_name)} classes match by name**: {_listed(by_name)}", name="matched")
-    names = list(match.partners)
-    for name in names if params.get("edit_mapping") else alone[:_SHOWN]:
+    for name in match.partners if params.get("edit_mapping") else alone[:_SHOWN]:
         default = match.partners[name] or _NOTHING
-        inputs.enum(_input_of(names, name), [_NOTHING, *match.class_names], default=default, required=False, label=f"{name} is")
+        inputs.enum(
+            _input_of(by_names, name), [_NOTHING, *match.class_names], default=default, required=False, label=f"{name} is"
+        )
     if match.never_predicted:
         lost = f"No prediction can be: {_listed(match.never_predicted)}. All of their pixels will be misses."
         inputs.view("never_predicted", types.Warning(label=lost))
@@ -168,8 +170,7 @@ def _match(samples: Any, params: Mapping[str, Any], with_mapping: bool = True) -
 
 def _mapping(params: Mapping[str, Any], match: ClassMatch) -> dict[str, str | None]:
     """What the form changes of the match by name."""
-    names = list(match.partners)
-    chosen = {name: params.get(_input_of(names, name)) for name in names}
+    chosen = {name: params.get(_input_of(match, name)) for name in match.partners}
     wanted = {name: None if value == _NOTHING else value for name, value in chosen.items() if value}
     return {name: partner for name, partner in wanted.items() if partner != match.partners[name]}
 
@@ -196,9 +197,10 @@ def _void(params: Mapping[str, Any]) -> Any:
         raise ConfigError(f"void values must be numbers or '#rrggbb' parted by commas, but got {text!r}") from error
 
 
-def _input_of(names: list[str], name: str) -> str:
-    """Class names may hold what a form's parameter may not."""
-    return f"class_{names.index(name)}"
+def _input_of(match: ClassMatch, name: str) -> str:
+    """The input for a class of these two fields: a form keeps the values of inputs that are gone, and names may hold anything."""
+    text = "\n".join((match.pred_field.name, match.truth_field.name, name))
+    return f"class_{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
 def _new_key(samples: Any, pred_field: str) -> str:
@@ -215,4 +217,4 @@ def _listed(names: Any) -> str:
 
 def _headline(results: SemanticEvaluationResults) -> str:
     notes = f"; {len(results.notes())} notes on what was not counted as it stands" if results.notes() else ""
-    return f"mIoU {results.miou:.2f} %, pixel accuracy {results.pixel_accuracy:.2f} %, {results.images} images{notes}"
+    return f"{results.headline}{notes}"

@@ -43,13 +43,15 @@ def plain_steps(method: Callable[[Any, Any], Iterator[Any]]) -> Callable[[Any, A
 
 
 def plain(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Makes an operator's ``execute`` or a panel's event end with a notification instead of an exception."""
+    """Makes an operator's ``execute`` or a panel's event end with a notification; a delegated one still fails."""
 
     @functools.wraps(method)
     def handler(owner: Any, ctx: Any) -> Any:
         try:
             return method(owner, ctx)
         except Exception as error:
+            if ctx.delegated:
+                raise
             ctx.ops.notify(sentence(error), variant="error")
             return None
 

@@ -19,6 +19,7 @@ import fiftyone as fo
 import numpy as np
 from PIL import Image
 
+from fiftyone_resclip.bench.memory import resident_mib
 from fiftyone_resclip.evaluation import evaluate
 from fiftyone_resclip.evaluation.method import WORKERS
 from fiftyone_resclip.provenance import provenance
@@ -72,7 +73,7 @@ def memory_growth_mib(folder: Path, n_images: int) -> float:
     seen: list[float] = []
 
     def progress(bar: Any) -> None:
-        seen.append(_resident_mib())
+        seen.append(resident_mib())
 
     try:
         evaluate(dataset, *_FIELDS, progress=progress)
@@ -85,11 +86,6 @@ def _seconds(run: Callable[[], None]) -> float:
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
-
-
-def _resident_mib() -> float:
-    fields = Path("/proc/self/status").read_text(encoding="utf-8").split()
-    return int(fields[fields.index("VmRSS:") + 1]) / 1024
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ form, the one that needs no conversion is taken.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def find_pairs(name: str, data_root: str | Path, limit: int | None = None) -> li
         DatasetError: if the dataset or one of its files is not there; says which, and what to get
     """
     folders = benchmark(name)
-    root = Path(data_root).expanduser().absolute()
+    root = absolute(data_root)
     homes = [root / home for home in folders.homes]
     home = next((home for home in homes if (home / folders.marker).exists()), None)
     if home is None:
@@ -84,6 +85,11 @@ def find_pairs(name: str, data_root: str | Path, limit: int | None = None) -> li
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise DatasetError(f"{name} needs all files of {folders.title}, but these are missing: {', '.join(missing[:3])}{more}")
     return pairs
+
+
+def absolute(path: str | Path) -> Path:
+    """Gives a path as FiftyOne keeps it: absolute, without ``..``."""
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # resolve() follows links, which FiftyOne leaves
 
 
 def benchmark(name: str) -> Folders:

@@ -9,7 +9,7 @@ import fiftyone as fo
 import numpy as np
 
 from fiftyone_resclip import masks
-from fiftyone_resclip.datasets.folders import VOID, Pair, benchmark, find_pairs
+from fiftyone_resclip.datasets.folders import VOID, Pair, absolute, benchmark, find_pairs
 from fiftyone_resclip.errors import DatasetError, ImageError
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -38,17 +38,21 @@ def load_benchmark(name: str, data_root: str | Path, work_dir: str | Path | None
         DatasetError: if files are missing, a mask has a value that the dataset does not have, or another dataset has the name
     """
     pairs = find_pairs(name, data_root, limit)
-    dataset = _dataset(name, Path(data_root).expanduser().absolute())
-    known = set(dataset.values("filepath"))
+    dataset = _dataset(name, absolute(data_root))
+    known = dict(zip(*dataset.values(["filepath", f"{GROUND_TRUTH}.mask_path"]), strict=True))
     folder = folder_of(name, work_dir) / GROUND_TRUTH
-    samples = []
+    samples, moved = [], {}
     for pair in pairs:
-        path = folder / f"{pair.name}.png"
-        if not path.is_file():
+        image, path = str(pair.image), folder / f"{pair.name}.png"
+        if known.get(image) != str(path) or not path.is_file():  # a file that is there may be of another copy of the dataset
             masks.write_mask(_converted(pair, benchmark(name).title), path)
-        if str(pair.image) not in known:
-            samples.append(fo.Sample(str(pair.image), **{GROUND_TRUTH: fo.Segmentation(mask_path=str(path))}))
+        if image not in known:
+            samples.append(fo.Sample(image, **{GROUND_TRUTH: fo.Segmentation(mask_path=str(path))}))
+        elif known[image] != str(path):
+            moved[image] = str(path)
     dataset.add_samples(samples, progress=False)
+    if moved:
+        dataset.set_values(f"{GROUND_TRUTH}.mask_path", moved, key_field="filepath")
     return dataset.select_by("filepath", [str(pair.image) for pair in pairs], ordered=True)
 
 
@@ -62,8 +66,7 @@ def folder_of(name: str, work_dir: str | Path | None = None) -> Path:
     Returns:
         the folder, which may not be there yet
     """
-    base = Path(work_dir).expanduser() if work_dir else Path(fo.config.default_dataset_dir) / "resclip"
-    return base.absolute() / name
+    return absolute(work_dir or Path(fo.config.default_dataset_dir) / "resclip") / name
 
 
 def _dataset(name: str, root: Path) -> fo.Dataset:

@@ -55,11 +55,11 @@ def evaluate(
         eval_key (None): name to keep the run under, for the App's Model Evaluation panel and the fields of each sample:
             ``<key>_miou``, ``<key>_accuracy``, ``<key>_worst_class``, ``<key>_unlabelled`` and others. Only then memory grows
             with the number of images, by the table of confusions that the panel reads
-        ignore_index (255): void values of the ground truth, one or several; ``None`` for none. Values without a name are
-            void too, and reported. VOC20 is VOC21 with ``(0, 255)``
+        ignore_index (255): void values of the ground truth, one or several; ``None`` for none, as by default where classes
+            are told by colour. Values without a name are void too, and reported. VOC20 is VOC21 with ``(0, 255)``
         mapping (None): ground-truth class by predicted class, where the names differ; ``None`` for one that counts as unlabelled
-        include_background (True): whether the means over classes count the background, which is value 0 of the truth, or a
-            class of that name. Pixels of it that were taken for another class count against that class anyway
+        include_background (True): whether the means over classes count the class called background. Pixels of it that were
+            taken for another class count against that class anyway
         boundary (None): half the width of the band of boundary IoU, in pixels, or below 1 as share of the diagonal; 0.02 in
             the paper. By default it is not measured
         compute_dice (False): whether samples get a field ``<key>_dice`` too

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fiftyone_resclip.evaluation.results import UNLABELLED, SemanticEvaluationResults
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.evaluation.matching import UNLABELLED
+from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 
 Scale = Literal["pixels", "by row", "by column"]
 
@@ -65,12 +67,7 @@ def images_wrong_on(results: SemanticEvaluationResults, name: str) -> Any:
     Raises:
         DatasetError: if the class is unknown, or the run was not kept
     """
-    wrong: dict[str, int] = {}
-    others = [other for other in (*results.class_names, UNLABELLED) if other != name]
-    for pair in [(name, other) for other in others] + [(other, name) for other in others if other != UNLABELLED]:
-        for sample, pixels in results.images_with(*pair):
-            wrong[sample] = wrong.get(sample, 0) + pixels
-    return results.samples.select(sorted(wrong, key=lambda sample: (-wrong[sample], sample)), ordered=True)
+    return results.samples.select([sample for sample, _ in results.images_wrong_on(name)], ordered=True)
 
 
 def worst_images(results: SemanticEvaluationResults) -> Any:
@@ -80,9 +77,19 @@ def worst_images(results: SemanticEvaluationResults) -> Any:
 
 
 def least_certain_images(results: SemanticEvaluationResults) -> Any:
-    """Gives the images by the mean confidence of their prediction, lowest first; a FiftyOne view."""
+    """Gives the images by the mean confidence of their prediction, lowest first; a FiftyOne view.
+
+    Args:
+        results: of an evaluation
+
+    Raises:
+        DatasetError: if the predictions have no confidence
+    """
     field = f"{results.config.pred_field}.confidence"
-    return results.samples.exists(field).sort_by(field)
+    view = results.samples.exists(field)
+    if len(view) == 0:
+        raise DatasetError(f"the masks in {results.config.pred_field!r} have no confidence")
+    return view.sort_by(field)
 
 
 def as_csv(results: SemanticEvaluationResults) -> str:

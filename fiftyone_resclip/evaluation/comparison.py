@@ -38,17 +38,20 @@ class Comparison:
         pixel_accuracy: of the whole collection
         classes: IoU by class, greatest change first, classes of one run only at the end
         samples: mIoU by sample id, greatest loss first; samples of one run only at the end
+        notes: what else differs between the runs, so that a change may not be the prediction's
     """
 
     miou: Difference
     pixel_accuracy: Difference
     classes: tuple[Difference, ...]
     samples: tuple[Difference, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         rows = [self.miou, self.pixel_accuracy, *self.classes]
         width = max(len(row.name) for row in rows)
-        return "\n".join(f"{row.name:<{width}}  {row.before:6.2f} -> {row.after:6.2f}  {row.change:+6.2f}" for row in rows)
+        lines = [f"{row.name:<{width}}  {row.before:6.2f} -> {row.after:6.2f}  {row.change:+6.2f}" for row in rows]
+        return "\n".join([*lines, *self.notes])
 
 
 def compare(before: SemanticEvaluationResults, after: SemanticEvaluationResults) -> Comparison:
@@ -76,7 +79,19 @@ def compare(before: SemanticEvaluationResults, after: SemanticEvaluationResults)
         Difference("pixel accuracy", before.pixel_accuracy, after.pixel_accuracy),
         tuple(sorted(classes, key=lambda row: (math.isnan(row.change), -abs(row.change)))),
         tuple(sorted(samples, key=lambda row: (math.isnan(row.change), row.change))),
+        tuple(_other_differences(before, after)),
     )
+
+
+def _other_differences(before: SemanticEvaluationResults, after: SemanticEvaluationResults) -> list[str]:
+    notes = [
+        f"the runs differ in {name}: {getattr(before.config, name)} and {getattr(after.config, name)}"
+        for name in ("gt_field", "ignore_index", "mapping", "include_background")
+        if getattr(before.config, name) != getattr(after.config, name)
+    ]
+    if set(before.samples.values("id")) != set(after.samples.values("id")):
+        notes.append(f"the runs are of different samples: {before.images} and {after.images} images")
+    return notes
 
 
 def _differences(before: dict[str, float], after: dict[str, float]) -> list[Difference]:

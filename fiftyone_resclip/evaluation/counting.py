@@ -21,6 +21,7 @@ class Outcome:
     Attributes:
         name: its file; for a frame, with its number
         count: the pixels
+        frame: number of the frame; ``None`` for an image
         truth_id: of the ground-truth label
         pred_id: of the predicted label, if there is one
         no_truth: why it could not be counted
@@ -31,6 +32,7 @@ class Outcome:
 
     name: str
     count: Count
+    frame: int | None = None
     truth_id: str | None = None
     pred_id: str | None = None
     no_truth: str | None = None
@@ -167,7 +169,7 @@ def count_image(image: Image, match: ClassMatch, boundary: float | None) -> Outc
         the outcome; nothing is raised for a mask that is missing or broken
     """
     ids = [None if label is None else label.id for label in (image.truth, image.prediction)]
-    outcome = Outcome(image.name, _empty(match), *ids)
+    outcome = Outcome(image.name, _empty(match), image.frame, *ids)
     try:
         pixels = read_pixels(image, match)
     except ImageError as error:

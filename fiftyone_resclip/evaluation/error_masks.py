@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from fiftyone_resclip import masks
 from fiftyone_resclip.errors import DatasetError, ImageError, unknown
 from fiftyone_resclip.evaluation.counting import images_of, read_pixels
-from fiftyone_resclip.evaluation.matching import VOID, ClassMatch, Ignored, match_classes
-from fiftyone_resclip.evaluation.results import UNLABELLED
+from fiftyone_resclip.evaluation.matching import UNLABELLED, VOID, ClassMatch, Ignored, match_classes
 
 #: Mask value of each kind of pixel. *Missed*: nothing is predicted, or background where the truth has another class; *false*:
 #: another class is predicted where the truth has background; *wrong*: one class is taken for another.
@@ -22,6 +21,8 @@ TARGETS: Mapping[int, str] = {1: "right", 2: "wrong", 3: "missed", 4: "false", 5
 _PALETTE = ("#3cb44b", "#e6194b", "#f58231", "#911eb4", "#a9a9a9")
 _VALUE = {name: value for value, name in TARGETS.items()}
 _SAVED_AT_ONCE = 256
+#: Where a dataset remembers what its error masks were made of.
+_INFO = "resclip_error_masks"
 
 
 def write_error_masks(
@@ -43,7 +44,7 @@ def write_error_masks(
         pred_field: predicted masks
         gt_field: true masks
         error_field: where the error masks go, ``frames.`` before it if the others have it; made if it is new
-        output_dir: folder for the files, named by sample id
+        output_dir: the files go into its folder ``error_field``, named by sample id
         pair (None): a true and a predicted class (or :data:`~fiftyone_resclip.evaluation.results.UNLABELLED`): then only
             pixels of that pair are marked, with value 1
         ignore_index (255): as :func:`fiftyone_resclip.evaluate`
@@ -58,7 +59,9 @@ def write_error_masks(
     """
     match = match_classes(samples, pred_field, gt_field, ignore_index, mapping)
     cell = None if pair is None else _cell(match, pair)
-    _prepare(samples, error_field, TARGETS if pair is None else {1: f"{pair[0]} taken for {pair[1]}"}, match)
+    made_of = [pred_field, gt_field, pair and list(pair), repr(ignore_index), mapping and dict(mapping)]
+    _prepare(samples, error_field, TARGETS if pair is None else {1: f"{pair[0]} taken for {pair[1]}"}, match, made_of)
+    folder = Path(output_dir).expanduser().absolute() / error_field
     skipped: dict[str, str] = {}
     done: dict[str, dict[int | None, fo.Segmentation]] = {}
     for sample in samples.select_fields([pred_field, gt_field]).iter_samples(progress=progress):
@@ -70,7 +73,7 @@ def write_error_masks(
                 continue
             truth, prediction = match.truth_indices(pixels.truth), match.predicted_indices(pixels.prediction)
             name = sample.id if image.frame is None else f"{sample.id}-{image.frame:06d}"
-            path = Path(output_dir).expanduser().absolute() / f"{name}.png"
+            path = folder / f"{name}.png"
             marked = _kinds(truth, prediction, match) if cell is None else (truth == cell[0]) & (prediction == cell[1])
             masks.write_mask(marked.astype(np.uint8), path)
             done.setdefault(sample.id, {})[image.frame] = fo.Segmentation(mask_path=str(path))
@@ -102,19 +105,22 @@ def _kinds(truth: NDArray[np.int64], prediction: NDArray[np.int64], match: Class
     return kinds
 
 
-def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: ClassMatch) -> None:
-    """Declares the field, and keeps masks that are not ours from being lost, and those of another pair from staying."""
+def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: ClassMatch, made_of: list[Any]) -> None:
+    """Declares the field, and keeps masks that are not ours from being lost, and those of other fields or pairs from staying."""
     dataset = samples._dataset
+    known = dataset.info.get(_INFO, {})
     if error_field.startswith("frames.") != match.of_frames:
         raise DatasetError(f"{error_field!r} must be of {'frames' if match.of_frames else 'samples'}, as the fields compared are")
     before = dataset.mask_targets.get(error_field)
     if masks.has_masks(dataset, error_field):
         if before != TARGETS and not (before and len(before) == 1 and " taken for " in before.get(1, "")):
             raise DatasetError(f"field {error_field!r} must be new or hold error masks, but it holds others; choose another name")
-        if before != targets:
+        if before != targets or known.get(error_field) != made_of:
             clear = dataset.clear_frame_field if match.of_frames else dataset.clear_sample_field
             clear(error_field.removeprefix("frames."))
     masks.declare_field(dataset, error_field, targets, _PALETTE[: len(targets)] if len(targets) > 1 else _PALETTE[1:2])
+    dataset.info = {**dataset.info, _INFO: {**known, error_field: made_of}}
+    dataset.save()
 
 
 def _save(samples: Any, error_field: str, done: Mapping[str, Mapping[int | None, fo.Segmentation]]) -> None:

@@ -18,10 +18,15 @@ from fiftyone_resclip.metrics import Confusion, Mask, ValuePairs
 
 Ignored = int | str | Collection[int | str] | None
 
+#: What pixels without a class are called, in FiftyOne's tables too.
+UNLABELLED = "(unlabelled)"
+
 #: Class index of void.
 VOID = -1
 _UNNAMED = -2
 _DEFAULT_VOID = 255
+#: Names that say that a value is void, so that 255 may have one and still be void by default.
+_VOID_NAMES = {"void", "ignore", "ignored", "unlabeled", "unlabelled", "unknown", "255"}
 _LARGEST_VALUE = 0xFFFFFF
 
 
@@ -31,17 +36,20 @@ class Count:
 
     Attributes:
         confusion: ``(C, C + 1)``
+        void: pixels that are left out
         unmatched: pixels by predicted class without partner, which count as unlabelled
         unnamed: pixels by ground-truth value without a name, which are left out as void
     """
 
     confusion: Confusion
+    void: int = 0
     unmatched: Counter[str] = field(default_factory=Counter)
     unnamed: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: Count) -> None:
         """Adds another count."""
         self.confusion += other.confusion
+        self.void += other.void
         self.unmatched.update(other.unmatched)
         self.unnamed.update(other.unnamed)
 
@@ -78,10 +86,12 @@ class MaskField:
             raise DatasetError(f"field {name!r} must exist, but the fields are {', '.join(schema)}")
         if getattr(schema[short], "document_type", None) is not fo.Segmentation:
             raise DatasetError(f"field {name!r} must hold Segmentation labels, but it holds {schema[short]}")
-        targets = targets or samples._dataset.mask_targets.get(name) or samples._dataset.default_mask_targets
+        targets = targets or _declared(samples._dataset, name) or _declared(samples._root_dataset, f"frames.{name}")
         if not targets:
             raise DatasetError(f"field {name!r} needs mask targets; set dataset.mask_targets[{name!r}] = {{1: 'road', ...}}")
         in_colour = bool(fof.is_rgb_mask_targets(targets))
+        if any(isinstance(key, int) and key < 0 for key in targets):
+            raise DatasetError(f"mask targets of {name!r} must be at least 0, but are {sorted(targets)[:3]}")
         return cls(name, {_value(key): name for key, name in targets.items()}, in_colour)
 
     def read(self, label: fo.Segmentation) -> Mask:
@@ -121,10 +131,8 @@ class ClassMatch:
 
     @property
     def background(self) -> str | None:
-        """The class of value 0, or else the one called background."""
-        zero = self.truth.get(0, VOID)
-        named = (name for name in self.class_names if name.casefold() == "background")
-        return self.class_names[zero] if zero != VOID else next(named, None)
+        """The class called background; value 0 alone says nothing, it is road in Cityscapes."""
+        return next((name for name in self.class_names if name.casefold() == "background"), None)
 
     def scored(self, include_background: bool) -> list[bool]:
         """Says of each class whether it counts in means over classes."""
@@ -146,6 +154,7 @@ class ClassMatch:
         count = Count(np.zeros((n_classes, n_classes + 1), dtype=np.int64))
         valid = rows >= 0
         np.add.at(count.confusion, (rows[valid], columns[valid]), pairs.pixels[valid])
+        count.void = int(pairs.pixels[~valid].sum())
         for place in np.flatnonzero(rows == _UNNAMED):
             count.unnamed[int(pairs.truth[place])] += int(pairs.pixels[place])
         for place in np.flatnonzero(valid & (columns == n_classes)):
@@ -188,14 +197,18 @@ def match_classes(
     if samples._is_frame_field(pred_field) != samples._is_frame_field(gt_field):
         raise DatasetError(f"both fields must be of samples or both of frames, but got {pred_field!r} and {gt_field!r}")
     truth_field, predicted = (MaskField.of(samples, name, mask_targets) for name in (gt_field, pred_field))
+    if truth_field.in_colour and ignore_index == _DEFAULT_VOID:
+        ignore_index = None  # as a colour it would be blue
     void = _void_values(ignore_index)
     named_void = truth_field.targets.get(_DEFAULT_VOID)
-    if ignore_index == _DEFAULT_VOID and named_void in predicted.targets.values():
+    if ignore_index == _DEFAULT_VOID and named_void is not None and named_void.casefold() not in _VOID_NAMES:
         raise DatasetError(
             f"value {_DEFAULT_VOID} of {gt_field!r} is void by default, but also the class {named_void!r}; pass "
             f"ignore_index=None to count it, or ignore_index=({_DEFAULT_VOID},) to leave it out"
         )
     class_names = tuple(dict.fromkeys(name for value, name in truth_field.targets.items() if value not in void))
+    if UNLABELLED in class_names:
+        raise DatasetError(f"no class may be called {UNLABELLED!r}, which stands for pixels without one; rename it")
     partners = _partners(dict.fromkeys(predicted.targets.values()), class_names, mapping or {})
     if require_common and not any(partners.values()):
         raise DatasetError(
@@ -232,6 +245,11 @@ def _void_values(ignore_index: Ignored) -> set[int]:
         if not (fof.is_rgb_target(value) if isinstance(value, str) else whole and 0 <= value <= _LARGEST_VALUE):
             raise ConfigError(f"ignore_index must be mask values of at least 0 or '#rrggbb' colours, but got {value!r}")
     return {_value(value) for value in values}
+
+
+def _declared(dataset: Any, name: str) -> Mapping[Any, str] | None:
+    targets: Mapping[Any, str] | None = dataset.mask_targets.get(name) or dataset.default_mask_targets
+    return targets
 
 
 def _value(key: int | str) -> int:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from typing import Any
 
 import fiftyone as fo
@@ -82,7 +83,10 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
     def register_run(self, samples: Any, key: str | None, overwrite: bool = True, cleanup: bool = True) -> None:
         """Only looks whether the run can be kept: FiftyOne would put it in the place of an earlier one before a mask is read."""
         if key is not None:
-            self.validate_run(samples, key, overwrite=overwrite)
+            try:
+                self.validate_run(samples, key, overwrite=overwrite)
+            except ValueError as error:
+                raise DatasetError(f"eval key {key!r} can't be used: {error}") from error
             taken = set() if samples.has_evaluation(key) else self._owned(samples, key)
             if taken:
                 raise DatasetError(
@@ -115,67 +119,58 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         )
         if not config.include_background and match.background is None:
             raise DatasetError(
-                f"include_background=False needs a background in {config.gt_field!r}: value 0, or a class of that name; "
+                f"include_background=False needs a class called background in {config.gt_field!r}; "
                 f"it has {', '.join(match.class_names)}"
             )
         total = Total(match, keep_pairs=eval_key is not None)
-        scored = match.scored(config.include_background)
-        if eval_key is not None:
+        values = self._count(samples, total, progress)
+        if not total.images:
+            why = next(iter(total.without_truth.values()), "the collection is empty")
+            raise DatasetError(f"no sample has a readable mask in {config.gt_field!r}, so nothing can be evaluated: {why}")
+        if eval_key is not None:  # only now: an earlier run under the key is replaced when there is something to put in its place
             super().register_run(samples, eval_key)
             self._declare(samples, eval_key)
-        try:
-            self._run(samples, eval_key, total, scored, progress)
-            if not total.images:
-                why = next(iter(total.without_truth.values()), "the collection is empty")
-                raise DatasetError(f"no sample has a readable mask in {config.gt_field!r}, so nothing can be evaluated: {why}")
-        except BaseException:
-            if eval_key is not None:
-                samples._dataset.delete_evaluation(eval_key)  # else a run without results would be listed for ever
-            raise
+            self._save(samples, eval_key, values)
         return SemanticEvaluationResults.of(samples, config, eval_key, total, backend=self)
 
-    def _run(self, samples: Any, eval_key: str | None, total: Total, scored: list[bool], progress: Any) -> None:
+    def _count(self, samples: Any, total: Total, progress: Any) -> dict[str, dict[int | None, dict[str, Any]]]:
+        """Counts all images into ``total``; gives the figures of samples, and of frames by number, if they are kept."""
         view = samples.select_fields([self.config.pred_field, self.config.gt_field])
-        done: dict[str, dict[Any, dict[str, Any]]] = {}
-        for sample, images in self._outcomes(view, total.match, progress):
-            for _, outcome in images:
+        scored, class_names = total.match.scored(self.config.include_background), total.match.class_names
+        values: dict[str, dict[int | None, dict[str, Any]]] = {}
+        for sample_id, outcomes in groupby(self._outcomes(view, total.match, progress), key=lambda pair: pair[0]):
+            of_sample = np.zeros_like(total.count.confusion)
+            figures: dict[int | None, dict[str, Any]] = {}
+            for _, outcome in outcomes:
                 total.add(outcome)
-            if eval_key is not None:
-                confusions = {frame: outcome.confusion for frame, outcome in images}
-                confusions[None] = sum(confusions.values(), start=np.zeros_like(total.count.confusion))
-                done[sample.id] = {frame: per_image(c, total.match.class_names, scored) for frame, c in confusions.items()}
-            if len(done) >= _SAVED_AT_ONCE:
-                self._save(samples, eval_key, done)
-                done.clear()
-        if done:
-            self._save(samples, eval_key, done)
+                if total.keep_pairs:
+                    of_sample += outcome.confusion
+                    figures[outcome.frame] = per_image(outcome.confusion, class_names, scored)
+            if total.keep_pairs:
+                values[sample_id] = {**figures, None: per_image(of_sample, class_names, scored)}
+        return values
 
-    def _save(self, samples: Any, eval_key: str | None, done: Mapping[str, Mapping[Any, Mapping[str, Any]]]) -> None:
-        """Writes the fields of some samples, without their masks: FiftyOne would compress those anew for each sample."""
-        names = [name for name in FIELDS if name != "dice" or self.config.compute_dice]
-        for sample in samples.select(list(done)).select_fields().iter_samples(autosave=True):
-            for frame, values in done[sample.id].items():
-                document = sample if frame is None else sample.frames[frame]
-                for name in names:
-                    document[f"{eval_key}_{name}"] = values[name]
-
-    def _outcomes(self, view: Any, match: ClassMatch, progress: Any) -> Iterator[tuple[Any, list[tuple[Any, Outcome]]]]:
-        """Samples in order, each with its images by frame number (``None`` for the sample); masks are read ahead in threads."""
-        waiting: deque[tuple[Any, list[tuple[Any, Future[Outcome]]]]] = deque()
-
-        def finish() -> tuple[Any, list[tuple[Any, Outcome]]]:
-            sample, jobs = waiting.popleft()
-            return sample, [(frame, job.result()) for frame, job in jobs]
-
+    def _outcomes(self, view: Any, match: ClassMatch, progress: Any) -> Iterator[tuple[str, Outcome]]:
+        """Images in order, each with the id of its sample; a few are read ahead, in threads."""
+        waiting: deque[tuple[str, Future[Outcome]]] = deque()
         with ThreadPoolExecutor(WORKERS) as pool:
             for sample in view.iter_samples(progress=progress):
-                images = images_of(sample, match)
-                jobs = [(image.frame, pool.submit(count_image, image, match, self.config.boundary)) for image in images]
-                waiting.append((sample, jobs))
-                if len(waiting) > _AHEAD:
-                    yield finish()
-            while waiting:
-                yield finish()
+                for image in images_of(sample, match):
+                    waiting.append((sample.id, pool.submit(count_image, image, match, self.config.boundary)))
+                    if len(waiting) > _AHEAD:
+                        sample_id, job = waiting.popleft()
+                        yield sample_id, job.result()
+            yield from ((sample_id, job.result()) for sample_id, job in waiting)
+
+    def _save(self, samples: Any, eval_key: str, values: Mapping[str, Mapping[int | None, Mapping[str, Any]]]) -> None:
+        """Writes the fields of samples, without their masks: FiftyOne would compress those anew for each sample."""
+        names = [name for name in FIELDS if name != "dice" or self.config.compute_dice]
+        for ids in batched(list(values), _SAVED_AT_ONCE):
+            for sample in samples.select(ids).select_fields().iter_samples(autosave=True):
+                for frame, figures in values[sample.id].items():
+                    document = sample if frame is None else sample.frames[frame]
+                    for name in names:
+                        document[f"{eval_key}_{name}"] = figures[name]
 
     def get_fields(self, samples: Any, eval_key: str, include_custom_metrics: bool = True) -> list[str]:
         """Lists the fields of a run, FiftyOne's and ours."""
@@ -210,6 +205,11 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         for add in adders:
             for name, field_cls in _OWN_FIELDS.items():
                 add(f"{eval_key}_{name}", field_cls)
+
+
+def batched(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Cuts a sequence into parts of ``size``, the last of which may be shorter."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 _OWN_FIELDS = {"miou": fo.FloatField, "worst_class": fo.StringField, "unlabelled": fo.FloatField}

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 from fiftyone.utils.eval.segmentation import SegmentationResults
+from numpy.typing import NDArray
 
 from fiftyone_resclip import metrics
 from fiftyone_resclip.boundaries import BoundaryCounts
 from fiftyone_resclip.errors import DatasetError, unknown
 from fiftyone_resclip.evaluation.counting import Total
-
-#: What the App's panel calls pixels without a class.
-UNLABELLED = "(unlabelled)"
+from fiftyone_resclip.evaluation.matching import UNLABELLED
 
 #: What samples are told of themselves; see :func:`per_image`.
 FIELDS = ("accuracy", "precision", "recall", "miou", "worst_class", "unlabelled", "dice")
@@ -46,6 +45,7 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
         unmatched = dict.fromkeys((name for name, partner in match.partners.items() if partner is None), 0)
         details = {
             "images": total.images,
+            "void": total.count.void,
             "scored": match.scored(config.include_background),
             "unmatched": {**unmatched, **total.count.unmatched},
             "unnamed": {str(value): pixels for value, pixels in sorted(total.count.unnamed.items())},
@@ -191,15 +191,35 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
         Raises:
             DatasetError: if a class is unknown, or the evaluation was run without an eval key
         """
-        for name in (truth, predicted):
+        self._check_known(truth, predicted)
+        return self._images((self.ytrue == truth) & (self.ypred == predicted))
+
+    def images_wrong_on(self, name: str) -> list[tuple[str, int]]:
+        """Finds the images where a class was missed or seen wrongly.
+
+        Args:
+            name: a class of the ground truth
+
+        Returns:
+            sample ids and pixels, most first
+
+        Raises:
+            DatasetError: if the class is unknown, or the evaluation was run without an eval key
+        """
+        self._check_known(name)
+        return self._images(((self.ytrue == name) | (self.ypred == name)) & (self.ytrue != self.ypred))
+
+    def _check_known(self, *names: str) -> None:
+        for name in names:
             if name not in self.classes:
                 raise DatasetError(unknown("class", name, map(str, self.classes)))
         if self.ytrue_ids is None:
             raise DatasetError("images are known of runs that were kept only; evaluate with an eval_key")
-        cell = (self.ytrue == truth) & (self.ypred == predicted)
+
+    def _images(self, chosen: NDArray[np.bool_]) -> list[tuple[str, int]]:
         sample_of = _sample_by_label(self.samples, self.config.gt_field)
         pixels: defaultdict[str, int] = defaultdict(int)
-        for label_id, weight in zip(self.ytrue_ids[cell], self.weights[cell], strict=True):
+        for label_id, weight in zip(self.ytrue_ids[chosen], self.weights[chosen], strict=True):
             if label_id in sample_of:  # a sample may have gone since
                 pixels[sample_of[label_id]] += int(weight)
         return sorted(pixels.items(), key=lambda item: (-item[1], item[0]))
@@ -207,8 +227,19 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
     def __str__(self) -> str:
         width = max(map(len, self.class_names))
         rows = [f"{name:<{width}}  {'–' if math.isnan(value) else f'{value:6.2f}'}" for name, value in self.iou.items()]
-        head = f"mIoU {self.miou:.2f} %, pixel accuracy {self.pixel_accuracy:.2f} %, {self.images} images"
-        return "\n".join([head, *rows, *self.notes()])
+        return "\n".join([self.headline, *rows, *self.notes()])
+
+    @property
+    def headline(self) -> str:
+        """The figures in one line, with how much of the ground truth they leave out."""
+        figures = f"mIoU {self.miou:.2f} %, pixel accuracy {self.pixel_accuracy:.2f} %, {self.images} images"
+        return f"{figures}, {100 * self.void_share:.1f} % of pixels void" if self.void_share else figures
+
+    @property
+    def void_share(self) -> float:
+        """Share of ground-truth pixels that are void or without a name, in [0, 1]."""
+        void, counted = int(self.details["void"]), int(self.confusion.sum())
+        return void / (void + counted) if void else 0.0
 
     def notes(self) -> list[str]:
         """Words all that was not counted as it stands: classes without partner, values without name, masks without use."""

@@ -34,18 +34,23 @@ def test_the_form_shows_the_match_and_what_has_no_partner(dataset: fo.Dataset, m
     assert (inputs["pred_field"].default, inputs["gt_field"].default) == ("resclip", "ground_truth")
     assert "1 classes match by name" in inputs["matched"].default and "person" in inputs["matched"].default
     asked_for = {name: p.view.label for name, p in inputs.items() if name.startswith("class_")}
-    assert asked_for == {"class_0": "car is", "class_1": "bus is"}
-    assert "No prediction can be: vehicle" in inputs["never_predicted"].view.label
-    changed = (
-        Evaluate().resolve_input(make_context(dataset, class_0="vehicle", class_1="vehicle", edit_mapping=True)).type.properties
-    )
+    assert list(asked_for.values()) == ["car is", "bus is"]
+    chosen = dict.fromkeys(asked_for, "vehicle")
+    changed = Evaluate().resolve_input(make_context(dataset, **chosen)).type.properties
     assert "never_predicted" not in changed
-    assert {"class_0", "class_1", "class_2"} <= set(changed)
+    assert set(asked_for) <= set(changed)  # else a choice could not be taken back
+    everything = Evaluate().resolve_input(make_context(dataset, edit_mapping=True)).type.properties
+    assert [p.view.label for name, p in everything.items() if name.startswith("class_")] == ["car is", "bus is", "person is"]
+    dataset.clone_sample_field("resclip", "other")
+    dataset.mask_targets["other"] = PREDICTED
+    again = Evaluate().resolve_input(make_context(dataset, pred_field="other", **chosen)).type.properties
+    assert "never_predicted" in again  # what was chosen for one field says nothing of another
     assert inputs["eval_key"].default == "resclip_eval"
 
 
 def test_it_runs_with_the_mapping_of_the_form(dataset: fo.Dataset, make_context: MakeContext) -> None:
-    context = make_context(dataset, class_0="vehicle", class_1="vehicle")
+    names = [name for name in Evaluate().resolve_input(make_context(dataset)).type.properties if name.startswith("class_")]
+    context = make_context(dataset, **dict.fromkeys(names, "vehicle"))
     result = Evaluate().execute(context)
     expected = evaluate(dataset, "resclip", "ground_truth", mapping={"car": "vehicle", "bus": "vehicle"})
     assert result == {
@@ -79,7 +84,7 @@ def test_void_values_are_read(dataset: fo.Dataset, make_context: MakeContext, vo
 
 def test_mistakes_are_said_in_the_form(dataset: fo.Dataset, make_context: MakeContext) -> None:
     assert "void values must be numbers" in form(make_context(dataset, void="sky"))["problem"]
-    assert "both fields" not in form(make_context(dataset))
+    assert "problem" not in form(make_context(dataset))
     dataset.delete_sample_field("resclip")
     assert "two fields of masks are needed" in form(make_context(dataset))["problem"]
 

@@ -81,6 +81,21 @@ def test_loading_goes_on_where_it_stopped(root: Path, tmp_path: Path) -> None:
     assert (work / "ade20k" / GROUND_TRUTH / "one.png").stat().st_mtime_ns == written
 
 
+def test_another_copy_of_a_dataset_is_not_mistaken_for_the_first(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_benchmark("ade20k", root, tmp_path / "work")
+    fo.delete_dataset("resclip-ade20k")
+    draw_mask(root / "ADEChallengeData2016/annotations/validation/one.png", (7, 8))
+    monkeypatch.chdir(root / "cityscapes")
+    samples = load_benchmark("ade20k", "..", tmp_path / "work")
+    assert len(samples) == len(samples._dataset) == 2
+    assert np.unique(masks.read_mask(samples.first()[GROUND_TRUTH])).tolist() == [7, 8]
+    elsewhere = load_benchmark("ade20k", "../../data", tmp_path / "elsewhere")
+    assert len(elsewhere._dataset) == 2
+    assert all(str(tmp_path / "elsewhere") in path for path in elsewhere.values(f"{GROUND_TRUTH}.mask_path"))
+
+
 def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="benchmark 'voc12' is unknown; did you mean 'voc2"):
         find_pairs("voc12", root)

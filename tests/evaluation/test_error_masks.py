@@ -9,7 +9,7 @@ import pytest
 from fiftyone_resclip import masks
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.error_masks import TARGETS, write_error_masks
-from fiftyone_resclip.evaluation.results import UNLABELLED
+from fiftyone_resclip.evaluation.matching import UNLABELLED
 from tests.evaluation.conftest import Make
 
 NAMES = {0: "background", 1: "a", 2: "b"}
@@ -28,11 +28,11 @@ def drawn(dataset: fo.Dataset, field: str = "errors") -> list[list[str]]:
 
 
 def test_each_pixel_is_right_wrong_missed_false_or_void(dataset: fo.Dataset, tmp_path: Path) -> None:
-    skipped = write_error_masks(dataset, "pred", "gt", "errors", tmp_path / "errors")
+    skipped = write_error_masks(dataset, "pred", "gt", "errors", tmp_path / "out")
     assert drawn(dataset) == [["right", "wrong", "missed", "missed", "right", "false", "missed", "void"], ["right", "right"]]
     assert [Path(name).name for name in skipped] == ["2.png"]
     assert dataset.mask_targets["errors"] == TARGETS
-    assert sorted(path.stem for path in (tmp_path / "errors").iterdir()) == sorted(dataset.values("id")[:2])
+    assert sorted(path.stem for path in (tmp_path / "out" / "errors").iterdir()) == sorted(dataset.values("id")[:2])
     assert [f["path"] for f in dataset.app_config.color_scheme.fields] == ["errors"]
 
 
@@ -69,3 +69,13 @@ def test_files_are_small(make: Make, tmp_path: Path) -> None:
     dataset = make([(patches, np.roll(patches, 9, 1))], NAMES, PREDICTED)
     write_error_masks(dataset, "pred", "gt", "errors", tmp_path)
     assert Path(dataset.first().errors.mask_path).stat().st_size < patches.size / 50
+
+
+def test_errors_of_another_prediction_do_not_stay_and_fields_do_not_share_files(dataset: fo.Dataset, tmp_path: Path) -> None:
+    dataset.clone_sample_field("pred", "other")
+    dataset.mask_targets["other"] = PREDICTED
+    write_error_masks(dataset, "pred", "gt", "errors", tmp_path)
+    write_error_masks(dataset, "pred", "gt", "pair", tmp_path, pair=("a", "b"))
+    assert drawn(dataset)[0][0] == "right" and drawn(dataset, "pair")[0][1] == "a taken for b"
+    write_error_masks(dataset.limit(1), "other", "gt", "errors", tmp_path)
+    assert dataset.count("errors") == 1

@@ -131,10 +131,10 @@ def test_several_values_may_be_void(make: Make, void: Any) -> None:
 
 
 def test_the_background_may_be_left_out_of_means_but_not_of_errors(make: Make) -> None:
-    dataset = make([([[0, 0, 1, 1]], [[1, 2, 1, 1]])], {0: "rest", 1: "a"}, {1: "a", 2: "rest"})
+    dataset = make([([[0, 0, 1, 1]], [[1, 2, 1, 1]])], {0: "Background", 1: "a"}, {1: "a", 2: "Background"})
     everything = evaluate(dataset, "pred", "gt")
     objects = evaluate(dataset, "pred", "gt", include_background=False)
-    assert everything.iou == objects.iou == {"rest": 50.0, "a": pytest.approx(200 / 3)}
+    assert everything.iou == objects.iou == {"Background": 50.0, "a": pytest.approx(200 / 3)}
     assert everything.miou == pytest.approx((50 + 200 / 3) / 2)
     assert objects.miou == objects.frequency_weighted_iou == pytest.approx(200 / 3)
     assert objects.mean_accuracy == 100.0
@@ -157,6 +157,7 @@ def test_what_was_not_counted_as_it_stands_is_said(make: Make) -> None:
     dataset = make([([[1, 7, 7, 255]], [[1, 9, 1, 1]]), ([[1, 1]], [[9, 0]])], {1: "a"}, {1: "a"})
     result = evaluate(dataset, "pred", "gt")
     assert result.unnamed == {7: 2}
+    assert str(result).startswith("mIoU 33.33 %, pixel accuracy 33.33 %, 2 images, 50.0 % of pixels void")
     assert result.unmatched == {"value 9": 1}  # the other 9 lies where the truth is void
     assert "ground-truth value without a name, not counted: 7 (2 pixels)" in str(result)
 
@@ -215,7 +216,7 @@ def test_frames_of_videos_are_counted_one_by_one(make_video: Make) -> None:
         ({"boundary": 2.5}, ConfigError, "boundary must be a whole number of pixels, or below 1, but got 2.5"),
         ({"mapping": {"cat": "a"}}, DatasetError, "predicted class in mapping 'cat' is unknown"),
         ({"mapping": {"a": "aa"}}, DatasetError, "ground-truth class in mapping 'aa' is unknown; did you mean 'a'"),
-        ({"include_background": False}, DatasetError, "needs a background in 'gt': value 0, or a class of that name; it has a"),
+        ({"include_background": False}, DatasetError, "needs a class called background in 'gt'; it has a"),
         ({"ignore_index": 1}, DatasetError, "must share class names"),
     ],
 )
@@ -227,12 +228,52 @@ def test_settings_that_can_not_be_are_refused(make: Make, settings: Any, error: 
     assert set(dataset.get_field_schema()) & {"ev_miou", "ev_accuracy"} == set()
 
 
-def test_255_can_be_a_class_but_only_if_one_says_so(make: Make) -> None:
-    dataset = make([([[0, 255]], [[0, 255]])], {0: "ground", 255: "object"}, {0: "ground", 255: "object"})
+@pytest.mark.parametrize("predicted", ["object", "Object"])
+def test_255_can_be_a_class_but_only_if_one_says_so(make: Make, predicted: str) -> None:
+    dataset = make([([[0, 255]], [[0, 255]])], {0: "ground", 255: "object"}, {0: "ground", 255: predicted})
     with pytest.raises(DatasetError, match="value 255 of 'gt' is void by default, but also the class 'object'"):
         evaluate(dataset, "pred", "gt")
-    assert evaluate(dataset, "pred", "gt", ignore_index=None).iou == {"ground": 100.0, "object": 100.0}
+    assert evaluate(dataset, "pred", "gt", ignore_index=None).iou["object"] == (100.0 if predicted == "object" else 0.0)
     assert evaluate(dataset, "pred", "gt", ignore_index=(255,)).iou == {"ground": 100.0}
+    dataset.mask_targets["gt"] = {0: "ground", 255: "Void"}
+    assert evaluate(dataset, "pred", "gt").iou == {"ground": 100.0}
+
+
+def test_blue_is_a_colour_not_void(make: Make) -> None:
+    dataset = make([(None, [[1, 2]])], {"#00ff00": "land", "#0000ff": "water"}, {1: "land", 2: "land"})
+    dataset.set_values("gt", [fo.Segmentation(mask=np.array([[[0, 255, 0], [0, 0, 255]]], np.uint8))])
+    assert evaluate(dataset, "pred", "gt").iou == {"land": 50.0, "water": 0.0}
+
+
+def test_value_0_is_background_by_name_only(make: Make) -> None:
+    dataset = make([([[0, 1]], [[0, 1]])], {0: "road", 1: "car"}, {0: "road", 1: "car"})
+    with pytest.raises(DatasetError, match="needs a class called background"):
+        evaluate(dataset, "pred", "gt", include_background=False)
+
+
+@pytest.mark.parametrize(
+    "mask", [np.array([[True, False]]), np.array([[1.0, 0.0]]), np.array([[[1], [0]]], np.uint8), np.array([[1, 0]], np.int64)]
+)
+def test_masks_of_any_kind_of_number_are_read(make: Make, mask: Any) -> None:
+    dataset = make([([[1, 1]], None)], {1: "a"}, {1: "a"})
+    dataset.set_values("pred", [fo.Segmentation(mask=mask)])
+    assert evaluate(dataset, "pred", "gt").miou == 50.0
+
+
+@pytest.mark.parametrize("mask", [np.zeros((0, 0), np.uint8), np.array([[0.5, 1.0]]), np.zeros((1, 2, 2), np.uint8)])
+def test_masks_that_can_not_be_count_as_missing(make: Make, mask: Any) -> None:
+    dataset = make([([[1, 1]], None)], {1: "a"}, {1: "a"})
+    dataset.set_values("pred", [fo.Segmentation(mask=mask)])
+    result = evaluate(dataset, "pred", "gt")
+    assert result.miou == 0.0
+    assert "must be (H, W) class ids" in next(iter(result.without_prediction.values()))
+
+
+def test_targets_that_can_not_be_are_refused(make: Make) -> None:
+    with pytest.raises(DatasetError, match="mask targets of 'pred' must be at least 0"):
+        evaluate(make([([[1]], None)], {1: "a"}, {-1: "a", 1: "b"}), "pred", "gt")
+    with pytest.raises(DatasetError, match=r"no class may be called '\(unlabelled\)'"):
+        evaluate(make([([[1]], None)], {1: "(unlabelled)", 2: "a"}, {1: "a"}), "pred", "gt")
 
 
 def test_groups_and_mixed_levels_are_refused(make: Make, make_video: Make) -> None:

@@ -18,8 +18,9 @@ from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.evaluation import evaluate
 from fiftyone_resclip.evaluation.browsing import images_wrong_on
 from fiftyone_resclip.evaluation.error_masks import write_error_masks
+from fiftyone_resclip.evaluation.matching import UNLABELLED
 from fiftyone_resclip.evaluation.method import SemanticEvaluationConfig
-from fiftyone_resclip.evaluation.results import UNLABELLED, SemanticEvaluationResults
+from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 from tests.evaluation.conftest import Make
 
 NAMES = {1: "a", 2: "b"}
@@ -106,10 +107,14 @@ def test_a_key_that_is_taken_is_refused_and_the_run_is_left(dataset: fo.Dataset)
     evaluate(dataset, "pred", "gt", "ev")
     with pytest.raises(DatasetError, match="eval key 'ev' is taken; choose another, or pass overwrite=True"):
         evaluate(dataset, "pred", "gt", "ev")
-    assert (
-        evaluate(dataset, "pred", "gt", "ev", ignore_index=2, overwrite=True).iou["a"]
-        == dataset.load_evaluation_results("ev").iou["a"]
-    )
+    again = evaluate(dataset, "pred", "gt", "ev", ignore_index=2, overwrite=True)
+    dataset._evaluation_cache.clear()
+    assert dataset.load_evaluation_results("ev").confusion.tolist() == again.confusion.tolist() == [[2, 3]]
+    with pytest.raises(DatasetError, match="eval key 'my run' can't be used: .*valid variable names"):
+        evaluate(dataset, "pred", "gt", "my run")
+    dataset.limit(2).evaluate_segmentations("pred", "gt", eval_key="theirs", mask_targets=NAMES, method="simple")
+    with pytest.raises(DatasetError, match="eval key 'theirs' can't be used"):
+        evaluate(dataset, "pred", "gt", "theirs", overwrite=True)
 
 
 def test_a_key_that_would_fill_fields_of_the_user_is_refused(dataset: fo.Dataset) -> None:
@@ -125,6 +130,13 @@ def test_a_run_that_fails_leaves_the_earlier_one(dataset: fo.Dataset) -> None:
     dataset.mask_targets["pred"] = {1: "elsewhere"}
     with pytest.raises(DatasetError, match="must share class names"):
         dataset.evaluate_segmentations("pred", "gt", eval_key="ev", method="resclip")
+    dataset.mask_targets["pred"] = NAMES
+    kept = dataset.values("gt")
+    dataset.set_values("gt", [None] * 3)
+    with pytest.raises(DatasetError, match="no sample has a readable mask"):
+        evaluate(dataset, "pred", "gt", "ev", overwrite=True)
+    dataset.set_values("gt", kept)
+    dataset._evaluation_cache.clear()
     assert dataset.load_evaluation_results("ev").images == 3
     assert dataset.values("ev_accuracy")[0] == 0.5
 
