@@ -114,8 +114,6 @@ def measure(count: int, rounds: int) -> dict[str, Any]:
             pairs = [(compute_seconds(model, paths), *label_seconds(model, paths, output_dir)) for _ in range(rounds)]
             result[kind] = {
                 "efficiency": round(median(compute / wall for compute, wall, _ in pairs), 3),
-                "images_per_second": round(count / median(wall for _, wall, _ in pairs), 2),
-                "compute_only_images_per_second": round(count / median(compute for compute, _, _ in pairs), 2),
                 "growth_mib": round(max(growth for _, _, growth in pairs), 1),
             }
             print(kind, result[kind], flush=True)
