@@ -67,7 +67,7 @@ class ResCLIP:
         self.backbone = backbone
         self.vocabulary = vocabulary
         self.config = config
-        self._run_trunk = trunk or backbone.trunk
+        self._trunk = trunk
         self._windows_at_once = _WINDOWS_AT_ONCE.get(backbone.device.type, 8)
         phrases = vocabulary.flat_phrases
         features = cached_text_features(backbone, phrases) if text_features is None else text_features
@@ -117,7 +117,8 @@ class ResCLIP:
             what :meth:`last_block` needs
         """
         with self._autocast():
-            return self._run_trunk(pixels, self.config.rcs.blocks if self.config.rcs else ())
+            run = self._trunk or self.backbone.trunk
+            return run(pixels, self.config.rcs.blocks if self.config.rcs else ())
 
     @torch.inference_mode()
     def last_block(self, trunk: Trunk, feedback: Tensor | None = None) -> Tensor:

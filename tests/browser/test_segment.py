@@ -58,7 +58,7 @@ def test_stopping_in_the_middle_keeps_what_is_done(page: Any, server: str, make_
     choose(page, form, "resclip-vit-b-16", "resclip-tiny")
     page.wait_for_timeout(1500)  # the form is resolved anew after each change
     form.get_by_role("button", name="Execute").click()
-    page.wait_for_selector("text=/ of 60 images, about/", timeout=90_000)
+    page.wait_for_selector("text=/ of 60 images, .* per second, about/", timeout=90_000)
     screenshot(page, "segment-progress")
     page.get_by_role("button", name="Stop and keep what is done").click()
     page.wait_for_selector("text=/Stopped: .* of 60 images labelled/", timeout=60_000)
