@@ -62,6 +62,7 @@ def test_a_confusion_leads_to_its_images(
         assert int((masks.read_mask(dataset[sample]["mine_errors"]) == 1).sum()) == -pixels
 
     page.locator('[data-cy="looker"]').first.click()
-    page.wait_for_timeout(3000)
-    screenshot(page, "errors-sample")
-    assert images[0][1] in page.url or images[0][1] in page.inner_text("body")
+    for _, sample in images:  # one after the other, in the order counted
+        page.wait_for_function(f"() => document.querySelector('[data-cy=modal]').innerText.includes('{sample}')", timeout=15_000)
+        screenshot(page, "errors-sample")
+        page.keyboard.press("ArrowRight")
