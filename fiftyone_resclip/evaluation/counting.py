@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ class Outcome:
 
     Attributes:
         name: its file; for a frame, with its number
-        count: the pixels
+        count: the pixels; ``None`` without ground truth
         frame: number of the frame; ``None`` for an image
         truth_id: of the ground-truth label
         pred_id: of the predicted label, if there is one
@@ -31,7 +32,7 @@ class Outcome:
     """
 
     name: str
-    count: Count
+    count: Count | None = None
     frame: int | None = None
     truth_id: str | None = None
     pred_id: str | None = None
@@ -39,11 +40,6 @@ class Outcome:
     no_prediction: str | None = None
     resized: str | None = None
     boundary: BoundaryCounts | None = None
-
-    @property
-    def confusion(self) -> metrics.Confusion:
-        """``(C, C + 1)``."""
-        return self.count.confusion
 
 
 @dataclass
@@ -53,6 +49,10 @@ class Total:
     Attributes:
         match: the classes
         keep_pairs: whether confusions are also kept image by image, as the App's panel wants them
+        confusion: ``(C, C + 1)``
+        void: pixels that are left out
+        unmatched: pixels by predicted class without partner
+        unnamed: pixels by ground-truth value without a name
     """
 
     match: ClassMatch
@@ -63,31 +63,39 @@ class Total:
     resized: dict[str, str] = field(default_factory=dict)
     pairs: list[tuple[str, str | None, int, str | None, str | None]] = field(default_factory=list)
     boundary: BoundaryCounts | None = None
-    count: Count = field(init=False)
+    void: int = 0
+    unmatched: Counter[str] = field(default_factory=Counter)
+    unnamed: Counter[int] = field(default_factory=Counter)
+    confusion: metrics.Confusion = field(init=False)
 
     def __post_init__(self) -> None:
-        self.count = _empty(self.match)
+        self.confusion = self.match.empty()
 
-    def add(self, outcome: Outcome) -> None:
-        """Adds an image."""
-        if outcome.no_truth is not None:
-            self.without_truth[outcome.name] = outcome.no_truth
-            return
+    def add(self, outcome: Outcome) -> metrics.Confusion | None:
+        """Adds an image; gives its own confusion matrix if pairs are kept."""
+        if outcome.count is None:
+            self.without_truth[outcome.name] = outcome.no_truth or ""
+            return self.match.empty() if self.keep_pairs else None
         self.images += 1
         if outcome.no_prediction is not None:
             self.without_prediction[outcome.name] = outcome.no_prediction
         if outcome.resized is not None:
             self.resized[outcome.name] = outcome.resized
-        self.count.add(outcome.count)
+        outcome.count.add_to(self.confusion)
+        self.void += outcome.count.void
+        self.unmatched.update(outcome.count.unmatched)
+        self.unnamed.update(outcome.count.unnamed)
         if outcome.boundary is not None:
             parts = (outcome.boundary,) if self.boundary is None else (self.boundary, outcome.boundary)
             self.boundary = BoundaryCounts(*(sum(part) for part in zip(*parts, strict=True)))
-        if self.keep_pairs:
-            names = (*self.match.class_names, None)
-            self.pairs += [
-                (names[row], names[column], int(outcome.confusion[row, column]), outcome.truth_id, outcome.pred_id)
-                for row, column in zip(*np.nonzero(outcome.confusion), strict=True)
-            ]
+        if not self.keep_pairs:
+            return None
+        own, names = outcome.count.add_to(self.match.empty()), (*self.match.class_names, None)
+        self.pairs += [
+            (self.match.class_names[row], names[column], int(own[row, column]), outcome.truth_id, outcome.pred_id)
+            for row, column in zip(*np.nonzero(own), strict=True)
+        ]
+        return own
 
 
 class Image(NamedTuple):
@@ -169,7 +177,7 @@ def count_image(image: Image, match: ClassMatch, boundary: float | None) -> Outc
         the outcome; nothing is raised for a mask that is missing or broken
     """
     ids = [None if label is None else label.id for label in (image.truth, image.prediction)]
-    outcome = Outcome(image.name, _empty(match), image.frame, *ids)
+    outcome = Outcome(image.name, None, image.frame, *ids)
     try:
         pixels = read_pixels(image, match)
     except ImageError as error:
@@ -187,8 +195,3 @@ def _read(field: MaskField, label: Any) -> metrics.Mask:
     if label is None or not label.has_mask:
         raise ImageError(f"no mask in {field.name!r}")
     return field.read(label)
-
-
-def _empty(match: ClassMatch) -> Count:
-    n_classes = len(match.class_names)
-    return Count(np.zeros((n_classes, n_classes + 1), dtype=np.int64))

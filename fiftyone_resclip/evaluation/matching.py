@@ -32,26 +32,28 @@ _LARGEST_VALUE = 0xFFFFFF
 
 @dataclass
 class Count:
-    """What was counted, of one image or many.
+    """What was counted in one image.
 
     Attributes:
-        confusion: ``(C, C + 1)``
+        rows: ``(K,)`` true classes of the pairs that occur
+        columns: ``(K,)`` predicted classes, ``C`` for unlabelled; a pair may occur several times
+        pixels: ``(K,)``
         void: pixels that are left out
         unmatched: pixels by predicted class without partner, which count as unlabelled
         unnamed: pixels by ground-truth value without a name, which are left out as void
     """
 
-    confusion: Confusion
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    pixels: NDArray[np.int64]
     void: int = 0
     unmatched: Counter[str] = field(default_factory=Counter)
     unnamed: Counter[int] = field(default_factory=Counter)
 
-    def add(self, other: Count) -> None:
-        """Adds another count."""
-        self.confusion += other.confusion
-        self.void += other.void
-        self.unmatched.update(other.unmatched)
-        self.unnamed.update(other.unnamed)
+    def add_to(self, confusion: Confusion) -> Confusion:
+        """Adds the pixels to a confusion matrix, ``(C, C + 1)``, and gives it back."""
+        np.add.at(confusion, (self.rows, self.columns), self.pixels)
+        return confusion
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,10 @@ class ClassMatch:
         """The class called background; value 0 alone says nothing, it is road in Cityscapes."""
         return next((name for name in self.class_names if name.casefold() == "background"), None)
 
+    def empty(self) -> Confusion:
+        """A confusion matrix without any pixels, ``(C, C + 1)``."""
+        return np.zeros((len(self.class_names), len(self.class_names) + 1), dtype=np.int64)
+
     def scored(self, include_background: bool) -> list[bool]:
         """Says of each class whether it counts in means over classes."""
         return [include_background or name != self.background for name in self.class_names]
@@ -151,10 +157,8 @@ class ClassMatch:
         n_classes = len(self.class_names)
         rows = np.array([self.truth.get(value, _UNNAMED) for value in pairs.truth.tolist()], dtype=np.int64)
         columns = np.array([self.prediction.get(value, n_classes) for value in pairs.prediction.tolist()], dtype=np.int64)
-        count = Count(np.zeros((n_classes, n_classes + 1), dtype=np.int64))
         valid = rows >= 0
-        np.add.at(count.confusion, (rows[valid], columns[valid]), pairs.pixels[valid])
-        count.void = int(pairs.pixels[~valid].sum())
+        count = Count(rows[valid], columns[valid], pairs.pixels[valid], void=int(pairs.pixels[~valid].sum()))
         for place in np.flatnonzero(rows == _UNNAMED):
             count.unnamed[int(pairs.truth[place])] += int(pairs.pixels[place])
         for place in np.flatnonzero(valid & (columns == n_classes)):

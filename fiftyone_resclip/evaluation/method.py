@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 from fiftyone.utils.eval.segmentation import SegmentationEvaluation, SegmentationEvaluationConfig
 
 from fiftyone_resclip.boundaries import radius_px
@@ -139,15 +138,11 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         scored, class_names = total.match.scored(self.config.include_background), total.match.class_names
         values: dict[str, dict[int | None, dict[str, Any]]] = {}
         for sample_id, outcomes in groupby(self._outcomes(view, total.match, progress), key=lambda pair: pair[0]):
-            of_sample = np.zeros_like(total.count.confusion)
-            figures: dict[int | None, dict[str, Any]] = {}
-            for _, outcome in outcomes:
-                total.add(outcome)
-                if total.keep_pairs:
-                    of_sample += outcome.confusion
-                    figures[outcome.frame] = per_image(outcome.confusion, class_names, scored)
+            added = [(outcome.frame, total.add(outcome)) for _, outcome in outcomes]
             if total.keep_pairs:
-                values[sample_id] = {**figures, None: per_image(of_sample, class_names, scored)}
+                confusions = {frame: own for frame, own in added if own is not None}
+                confusions[None] = sum(confusions.values(), start=total.match.empty())
+                values[sample_id] = {frame: per_image(own, class_names, scored) for frame, own in confusions.items()}
         return values
 
     def _outcomes(self, view: Any, match: ClassMatch, progress: Any) -> Iterator[tuple[str, Outcome]]:

@@ -41,14 +41,14 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
     def of(cls, samples: Any, config: Any, eval_key: str | None, total: Total, backend: Any) -> SemanticEvaluationResults:
         """Makes results from a finished count."""
         match = total.match
-        square = np.vstack([total.count.confusion, np.zeros_like(total.count.confusion[:1])])
+        square = np.vstack([total.confusion, np.zeros_like(total.confusion[:1])])
         unmatched = dict.fromkeys((name for name, partner in match.partners.items() if partner is None), 0)
         details = {
             "images": total.images,
-            "void": total.count.void,
+            "void": total.void,
             "scored": match.scored(config.include_background),
-            "unmatched": {**unmatched, **total.count.unmatched},
-            "unnamed": {str(value): pixels for value, pixels in sorted(total.count.unnamed.items())},
+            "unmatched": {**unmatched, **total.unmatched},
+            "unnamed": {str(value): pixels for value, pixels in sorted(total.unnamed.items())},
             "never_predicted": list(match.never_predicted),
             "without_prediction": total.without_prediction,
             "without_truth": total.without_truth,

@@ -69,19 +69,19 @@ def naive(pairs: list[tuple[Masks, Masks]]) -> dict[str, tuple[float, float]]:
 def test_counts_equal_the_naive_reference_to_the_last_digit(pairs: list[tuple[Masks, Masks]]) -> None:
     total = total_of(pairs)
     expected = naive(pairs)
-    np.testing.assert_array_equal(metrics.iou(total.count.confusion), [iou for iou, _ in expected.values()])
-    np.testing.assert_array_equal(metrics.dice(total.count.confusion), [dice for _, dice in expected.values()])
+    np.testing.assert_array_equal(metrics.iou(total.confusion), [iou for iou, _ in expected.values()])
+    np.testing.assert_array_equal(metrics.dice(total.confusion), [dice for _, dice in expected.values()])
     known = [iou for iou, _ in expected.values() if not math.isnan(iou)]
-    miou = metrics.miou(total.count.confusion)
+    miou = metrics.miou(total.confusion)
     assert miou == pytest.approx(sum(known) / len(known), abs=1e-15) if known else math.isnan(miou)
     truth, prediction = (np.stack(part) for part in zip(*pairs, strict=True))
     counted = np.isin(truth, list(TRUTH))
-    assert total.count.confusion.sum() == counted.sum()
-    assert total.count.unnamed[7] == (truth == 7).sum()
-    assert total.count.unmatched["moon"] == ((prediction == 77) & counted).sum()
-    assert total.count.unmatched["value 2"] == ((prediction == 2) & counted).sum()
+    assert total.confusion.sum() == counted.sum()
+    assert total.unnamed[7] == (truth == 7).sum()
+    assert total.unmatched["moon"] == ((prediction == 77) & counted).sum()
+    assert total.unmatched["value 2"] == ((prediction == 2) & counted).sum()
     nothing = np.isin(prediction, [0, 2, 77]) & counted
-    assert total.count.confusion[:, -1].sum() == nothing.sum()
+    assert total.confusion[:, -1].sum() == nothing.sum()
 
 
 def test_each_reference_class_is_met() -> None:
