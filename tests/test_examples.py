@@ -6,11 +6,13 @@ import json
 import runpy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 import pytest
 
 from fiftyone_resclip import cli
+from fiftyone_resclip.bench.speed import table as speed_table
 from fiftyone_resclip.tiny.measure import METHODS
 from tests.conftest import CLASSES
 
@@ -49,16 +51,41 @@ def test_zoo_and_evaluate(
 
 
 def test_the_figures_of_the_readme_are_the_measured_ones() -> None:
-    measured = json.loads((ROOT / "benchmarks" / "tiny.json").read_text(encoding="utf-8"))
+    figures = measured("tiny.json")
     for name in METHODS:
-        row = f"| {name} | {measured['miou_colours'][name]:.1f} | {measured['miou_colours_and_grounds'][name]:.1f} |"
+        row = f"| {name} | {figures['miou_colours'][name]:.1f} | {figures['miou_colours_and_grounds'][name]:.1f} |"
         assert row in README
-    half = measured["label_agreement_with_float32"]
+    half = figures["label_agreement_with_float32"]
     assert f"{half['bfloat16']:.3f} %, float16 {half['float16']:.3f} %" in README
 
 
+def measured(name: str) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((ROOT / "benchmarks" / name).read_text(encoding="utf-8"))
+    assert {"commit", "versions", "device", "threads"} <= set(figures)
+    return figures
+
+
+def test_the_speed_table_of_the_readme_is_the_measured_one() -> None:
+    assert speed_table(measured("speed.json")["cases"]) in README
+
+
+def test_the_readme_says_how_quick_evaluation_is() -> None:
+    disk, database = measured("evaluation.json")["cases"]
+    told = " ".join(README.split())
+    default, given = (
+        [f"{case[key]:.1f}" for case in (disk, database)] for key in ("ratio_to_simple_without_targets", "ratio_to_simple")
+    )
+    assert f"{default[0]} times as fast with masks on disk and {default[1]} times with masks in the database" in told
+    assert f"where `simple` is told the values, {given[0]} and {given[1]} times" in told
+
+
+def test_the_readme_says_how_well_reading_and_writing_hide() -> None:
+    disk, database = (f"{measured('pipeline.json')[kind]['efficiency']:.2f}" for kind in ("disk", "database"))
+    assert f"{disk} with masks on disk and {database} with masks in the database" in " ".join(README.split())
+
+
 def test_the_readme_says_how_long_other_words_take() -> None:
-    measured = json.loads((ROOT / "benchmarks" / "reprompt.json").read_text(encoding="utf-8"))
+    figures = measured("reprompt.json")
     told = " ".join(README.split())
     for phrase, step in (
         ("one new word takes {} % of the time of the first words", "one_word_changed"),
@@ -66,7 +93,7 @@ def test_the_readme_says_how_long_other_words_take() -> None:
         ("switching SFR on {} %", "sfr_switched_on"),
         ("and eight new words {} %", "every_word_changed"),
     ):
-        assert phrase.format(f"{100 * measured[f'{step}_over_first']:.1f}") in told
+        assert phrase.format(f"{100 * figures[f'{step}_over_first']:.1f}") in told
 
 
 def test_the_python_of_the_readme_runs_in_six_lines(
