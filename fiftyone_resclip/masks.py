@@ -179,6 +179,21 @@ def has_masks(dataset: fo.Dataset, field: str) -> bool:
     return existing is not None
 
 
+def mask_fields(samples: fo.core.collections.SampleCollection, *, frames: bool = False) -> list[str]:
+    """Lists the fields of masks.
+
+    Args:
+        samples: a FiftyOne dataset or view
+        frames (False): whether those of video frames are listed too, with ``frames.`` before their name
+
+    Returns:
+        names, in the order of the schema
+    """
+    fields = list(samples.get_field_schema(embedded_doc_type=fo.Segmentation))
+    of_frames = samples.get_frame_field_schema(embedded_doc_type=fo.Segmentation) if frames else None
+    return fields + [f"frames.{name}" for name in of_frames or ()]
+
+
 def colours(n_classes: int) -> list[str]:
     """Gives well separated colours, the same at every call.
 

@@ -21,8 +21,8 @@ from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.errors import ImageError
 from fiftyone_resclip.explain import AttentionRows, attention_rows
-from fiftyone_resclip.images import network_hw, read_image, to_network
 from fiftyone_resclip.memory import TrunkMemory
+from fiftyone_resclip.model import PictureReader, Unreadable
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -138,12 +138,10 @@ class Playground:
         except OSError as error:
             raise ImageError(f"{path!r} must be a readable image, but: {error}") from error
         if key not in self._images:
-            image = read_image(path)
-            if min(network_hw((image.height, image.width), config)) < self.backbone.patch_px:
-                raise ImageError(
-                    f"{path!r} is {image.width}x{image.height} px, too thin for patches of {self.backbone.patch_px} px"
-                )
-            self._images[key] = to_network(image, config)
+            picture = PictureReader(config, self.backbone.patch_px)({"filepath": path})
+            if isinstance(picture, Unreadable):
+                raise ImageError(picture.reason)
+            self._images[key] = picture.pixels
             while len(self._images) > _IMAGES_KEPT:
                 self._images.popitem(last=False)
         return self._images[key]

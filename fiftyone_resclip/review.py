@@ -15,7 +15,6 @@ import fiftyone as fo
 import fiftyone.utils.labels as foul
 import numpy as np
 from fiftyone.operators.store import ExecutionStore
-from PIL import Image
 
 from fiftyone_resclip import figures, masks, plots
 from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
@@ -167,9 +166,9 @@ def picture(sample: Any, label_field: str, targets: masks.MaskTargets) -> plots.
     """
     photo = read_image(sample.filepath)
     photo.thumbnail((_PICTURE_PX, _PICTURE_PX))
-    mask = Image.fromarray(masks.read_mask(sample[label_field]).astype(np.int32))
-    values = np.asarray(mask.resize(photo.size, Image.Resampling.NEAREST))
-    cells = np.asarray(mask.resize((photo.width // _CELL_PX + 1, photo.height // _CELL_PX + 1), Image.Resampling.NEAREST))
+    mask = masks.read_mask(sample[label_field])
+    values = masks.fit(mask, (photo.height, photo.width))
+    cells = masks.fit(mask, (photo.height // _CELL_PX + 1, photo.width // _CELL_PX + 1))
     names = np.array([[targets.get(int(value), "no class") for value in row] for row in cells], dtype=np.str_)
     return plots.covered(photo, figures.paint(values, masks.colours(max(targets, default=1))), names)
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.weights import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -63,14 +64,9 @@ def _tower_key(backbone: Backbone) -> str:
 
 
 def _digest(backbone: Backbone) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name, values in backbone.model.state_dict().items():
-        if not name.startswith("visual."):
-            digest.update(name.encode())
-            digest.update(values.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     templates = [template("") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-    digest.update(repr((type(backbone.tokenizer).__name__, templates)).encode())
-    return digest.hexdigest()
+    parts = (fingerprint(backbone.model, without="visual."), type(backbone.tokenizer).__name__, templates)
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
 def _file(folder: Path, phrase: str) -> Path:

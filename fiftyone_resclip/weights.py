@@ -94,17 +94,20 @@ def random_clip(architecture: str, seed: int, device: str | torch.device) -> tup
         return open_clip.create_model(architecture, device=device), open_clip.get_tokenizer(architecture)
 
 
-def fingerprint(clip: torch.nn.Module) -> str:
-    """Gives a hash of a model's weights, by which a measured number can be told to be of the same model.
+def fingerprint(clip: torch.nn.Module, *, without: str | None = None) -> str:
+    """Gives a hash of a model's weights, by which a number or a feature can be told to be of the same model.
 
     Args:
         clip: any model
+        without (None): start of the names of weights that are left out, such as ``"visual."``
 
     Returns:
         SHA-256 over names and values, as 64 hexadecimal digits
     """
     digest = hashlib.sha256()
     for name, values in sorted(clip.state_dict().items()):
+        if without is not None and name.startswith(without):
+            continue
         digest.update(name.encode())
         digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -79,8 +79,9 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
     @plain
     def on_lost(self, ctx: Any) -> None:
         """Shows the images that lost most against the run compared with."""
-        order = [row.name for row in _comparison(ctx).samples if row.change < 0]
-        ctx.ops.set_view(_results(ctx).samples.select(order, ordered=True))
+        results = _results(ctx)
+        order = [row.name for row in _comparison(ctx, results).samples if row.change < 0]
+        ctx.ops.set_view(results.samples.select(order, ordered=True))
 
     @plain
     def on_csv(self, ctx: Any) -> None:
@@ -122,7 +123,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         panel.btn("worst", label="Worst images first", on_click=self.on_worst)
         panel.btn("uncertain", label="Least certain images first", on_click=self.on_uncertain)
         panel.btn("csv", label="Save as CSV", on_click=self.on_csv)
-        self._compared(panel, ctx, [key for key in keys if key != results.key])
+        self._compared(panel, ctx, results, [key for key in keys if key != results.key])
         self._words(panel, ctx)
 
     def _confusions(self, panel: types.Object, results: SemanticEvaluationResults, state: Mapping[str, Any]) -> None:
@@ -140,12 +141,12 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         height = 200 + min(22 * len(results.class_names), 700)
         panel.plot("confusions", data=figure.data, layout=figure.layout, config=_PLOT, on_click=self.on_cell, height=height)
 
-    def _compared(self, panel: types.Object, ctx: Any, others: list[str]) -> None:
+    def _compared(self, panel: types.Object, ctx: Any, results: SemanticEvaluationResults, others: list[str]) -> None:
         if not others:
             return
         panel.enum("compare_key", others, label="Compare with (the earlier run)", on_change=self.show_again)
         if ctx.panel_state.get("compare_key") in others:
-            comparison = _comparison(ctx)
+            comparison = _comparison(ctx, results)
             rows = [comparison.miou, comparison.pixel_accuracy, *comparison.classes[:_ROWS]]
             lines = [f"| {row.name} | {row.before:.2f} | {row.after:.2f} | {row.change:+.2f} |" for row in rows]
             lines += [f"| {note} | | | |" for note in comparison.notes]
@@ -180,10 +181,10 @@ def _results(ctx: Any, name: str = "eval_key") -> SemanticEvaluationResults:
     return results
 
 
-def _comparison(ctx: Any) -> Any:
+def _comparison(ctx: Any, results: SemanticEvaluationResults) -> Any:
     from fiftyone_resclip.evaluation.comparison import compare
 
-    return compare(_results(ctx, "compare_key"), _results(ctx))
+    return compare(_results(ctx, "compare_key"), results)
 
 
 def _headline(results: SemanticEvaluationResults) -> str:
@@ -244,7 +245,9 @@ def _words_table(ctx: Any) -> str:
     vocabulary = words.read(state, ctx.dataset)
     name, settings = method.read({"model": method.first_model(), **state})
     with models.turn():
-        table = phrase_table(ctx.view.limit(_DRAWN), _results(ctx).config.gt_field, models.model(name, settings, vocabulary))
+        run = _results(ctx).config
+        labeller = models.model(name, settings, vocabulary)
+        table = phrase_table(ctx.view.limit(_DRAWN), run.gt_field, labeller, run.ignore_index)
     rows = [
         f"| {row.phrase} | {row.phrase_class} | {row.truth} | {100 * row.share:.1f} % | {'right' if row.right else 'wrong'} |"
         for row in table.taken()[: 2 * _ROWS]

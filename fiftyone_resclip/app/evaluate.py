@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_resclip.app.messages import plain, sentence
 from fiftyone_resclip.errors import ConfigError, DatasetError
+from fiftyone_resclip.masks import mask_fields
 
 if TYPE_CHECKING:
     from fiftyone_resclip.evaluation.matching import ClassMatch
@@ -91,13 +91,6 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         return evaluate(samples, pred_field, gt_field, eval_key, **settings)
 
 
-def mask_fields(samples: Any) -> list[str]:
-    """Lists the fields of masks of a collection, of samples and of frames."""
-    kinds = {"embedded_doc_type": fo.Segmentation}
-    fields = list(samples.get_field_schema(**kinds))
-    return fields + [f"frames.{name}" for name in samples.get_frame_field_schema(**kinds) or ()]
-
-
 def _target(ctx: Any) -> Any:
     """What is evaluated; of groups, the slice that is shown."""
     from fiftyone_resclip.plan import image_slices, in_slices
@@ -107,7 +100,7 @@ def _target(ctx: Any) -> Any:
 
 
 def _ask_fields(inputs: types.Object, ctx: Any) -> None:
-    fields = mask_fields(ctx.dataset)
+    fields = mask_fields(ctx.dataset, frames=True)
     if len(fields) < 2:
         raise DatasetError(
             f"two fields of masks are needed, predicted and true, but the dataset has {fields or 'none'}; label it first"
@@ -152,7 +145,7 @@ def _ask_key(inputs: types.Object, ctx: Any) -> None:
 
 def _fields(samples: Any, params: Mapping[str, Any]) -> tuple[str, str]:
     """The fields chosen, or those that are likely meant."""
-    fields = mask_fields(samples)
+    fields = mask_fields(samples, frames=True)
     likely = [name for name in fields if name.removeprefix("frames.") in (_DEFAULT_TRUTH, "gt")] or fields
     gt_field = params.get("gt_field") or next(iter(likely), _DEFAULT_TRUTH)
     others = sorted((name for name in fields if name != gt_field), key=lambda name: "resclip" not in name)

@@ -10,7 +10,8 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_resclip.app.messages import plain, sentence
-from fiftyone_resclip.app.verdicts import field_in, mask_fields, targets_in
+from fiftyone_resclip.app.verdicts import field_in, targets_in
+from fiftyone_resclip.masks import mask_fields
 
 _USE_KEPT = "@fiftyone-resclip/resclip/use_kept"
 _UNDO = "undo"

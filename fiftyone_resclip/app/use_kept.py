@@ -8,7 +8,8 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_resclip.app.messages import plain, sentence
-from fiftyone_resclip.app.verdicts import field_in, mask_fields
+from fiftyone_resclip.app.verdicts import field_in
+from fiftyone_resclip.masks import mask_fields
 
 _FORMS = {"masks": "masks, as they are", "detections": "detections with instance masks", "polylines": "polylines"}
 

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import fiftyone as fo
 import fiftyone.operators as foo
 
 from fiftyone_resclip.app.messages import plain
 from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.masks import mask_fields
 
 if TYPE_CHECKING:
     from fiftyone_resclip.review import Verdict
-
-
-def mask_fields(dataset: Any) -> list[str]:
-    """Lists the fields of masks of a dataset."""
-    return list(dataset.get_field_schema(embedded_doc_type=fo.Segmentation))
 
 
 def field_in(ctx: Any, chosen: str | None = None) -> str:

@@ -10,8 +10,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from fiftyone_resclip.bench.memory import resident_mib
+from fiftyone_resclip.bench.timing import seconds
 from fiftyone_resclip.evaluation import evaluate
 from fiftyone_resclip.evaluation.method import WORKERS
 from fiftyone_resclip.provenance import provenance
@@ -73,7 +72,7 @@ def ratio(dataset: fo.Dataset, repeats: int, targets: dict[int, str] | None = _T
     def ours() -> None:
         evaluate(dataset, *_FIELDS, progress=False)
 
-    return statistics.median(_seconds(simple) / _seconds(ours) for _ in range(repeats))
+    return statistics.median(seconds(simple) / seconds(ours) for _ in range(repeats))
 
 
 def memory_growth_mib(folder: Path, n_images: int) -> float:
@@ -89,12 +88,6 @@ def memory_growth_mib(folder: Path, n_images: int) -> float:
     finally:
         dataset.delete()
     return seen[-1] - seen[len(seen) // 10]
-
-
-def _seconds(run: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    run()
-    return time.perf_counter() - started
 
 
 def main() -> None:

@@ -10,8 +10,6 @@ import argparse
 import json
 import os
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.bench.timing import seconds
 from fiftyone_resclip.config import MODES, ResCLIPConfig, preset
 from fiftyone_resclip.playground import Playground
 from fiftyone_resclip.provenance import provenance
@@ -62,22 +61,16 @@ def _round(backbone: Backbone, config: ResCLIPConfig, number: int, image_hw: tup
         path = str(Path(folder) / "image.png")
         noise = np.random.default_rng([SEED, number]).integers(0, 256, (*image_hw, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path)
-        start = _seconds(lambda: playground.read(path, Vocabulary.parse(first), fast))
+        start = seconds(lambda: playground.read(path, Vocabulary.parse(first), fast))
         runs = playground.trunks.runs
         steps = [
-            _seconds(lambda: playground.read(path, Vocabulary.parse(changed), fast)),
-            _seconds(lambda: playground.read(path, Vocabulary.parse(other), fast)),
-            _seconds(lambda: playground.read(path, Vocabulary.parse(other), {**fast, **varied})),
-            _seconds(lambda: playground.read(path, Vocabulary.parse(other), {**full, **varied})),
+            seconds(lambda: playground.read(path, Vocabulary.parse(changed), fast)),
+            seconds(lambda: playground.read(path, Vocabulary.parse(other), fast)),
+            seconds(lambda: playground.read(path, Vocabulary.parse(other), {**fast, **varied})),
+            seconds(lambda: playground.read(path, Vocabulary.parse(other), {**full, **varied})),
         ]
     assert playground.trunks.runs == runs, "the trunk ran again"
     return start, steps
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def main() -> None:

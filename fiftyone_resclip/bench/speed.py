@@ -11,7 +11,6 @@ import copy
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.bench.cases import ARCHITECTURE, CASES
 from fiftyone_resclip.bench.memory import peak_mib, reset_peak, resident_mib
 from fiftyone_resclip.bench.stages import calls_of, stage_clock
+from fiftyone_resclip.bench.timing import seconds
 from fiftyone_resclip.config import Precision
 from fiftyone_resclip.provenance import provenance
 
@@ -80,7 +80,7 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
     plain = plain_forward(backbone, batches, precision)
     plain()
     with stage_clock() as stages:
-        pairs = [(_seconds(plain, backbone), _seconds(ours, backbone)) for _ in range(rounds)]
+        pairs = [(seconds(plain, backbone.device.type), seconds(ours, backbone.device.type)) for _ in range(rounds)]
     total = sum(own for _, own in pairs)
     shares = {stage: round(seconds / total, 4) for stage, seconds in stages.items()}
     figures = {
@@ -97,14 +97,6 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
         figures["images_per_second"] = round(1 / median(own for _, own in pairs), 3)
         figures["plain_images_per_second"] = round(1 / median(other for other, _ in pairs), 3)
     return figures
-
-
-def _seconds(work: Callable[[], Any], backbone: Backbone) -> float:
-    start = time.perf_counter()
-    work()
-    if backbone.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def peak_memory(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> float:

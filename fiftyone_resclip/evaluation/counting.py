@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from fiftyone_resclip import masks, metrics
 from fiftyone_resclip.boundaries import BoundaryCounts, boundary_counts
 from fiftyone_resclip.errors import ImageError
 from fiftyone_resclip.evaluation.matching import ClassMatch, Count, MaskField
+
+#: Samples whose fields are written together.
+SAVED_AT_ONCE = 256
 
 
 @dataclass
@@ -139,6 +142,22 @@ def images_of(sample: Any, match: ClassMatch) -> Iterator[Image]:
     truth, prediction = (name.removeprefix("frames.") for name in (truth, prediction))
     for number, frame in sample.frames.items():
         yield Image(number, f"{sample.filepath}#{number}", frame[truth], frame[prediction])
+
+
+def write_fields(samples: Any, values: Mapping[str, Mapping[int | None, Mapping[str, Any]]]) -> None:
+    """Writes fields of samples and frames, without loading their masks: FiftyOne would compress those anew for each sample.
+
+    Args:
+        samples: a FiftyOne dataset or view
+        values: by sample id, then frame number (``None`` for the sample), then field
+    """
+    ids = list(values)
+    for start in range(0, len(ids), SAVED_AT_ONCE):
+        for sample in samples.select(ids[start : start + SAVED_AT_ONCE]).select_fields().iter_samples(autosave=True):
+            for frame, fields in values[sample.id].items():
+                document = sample if frame is None else sample.frames[frame]
+                for name, value in fields.items():
+                    document[name] = value
 
 
 def read_pixels(image: Image, match: ClassMatch) -> Pixels:

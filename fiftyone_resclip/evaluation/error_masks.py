@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fiftyone_resclip import masks
 from fiftyone_resclip.errors import DatasetError, ImageError, unknown
-from fiftyone_resclip.evaluation.counting import images_of, read_pixels
+from fiftyone_resclip.evaluation.counting import SAVED_AT_ONCE, images_of, read_pixels, write_fields
 from fiftyone_resclip.evaluation.matching import UNLABELLED, VOID, ClassMatch, Ignored, match_classes
 
 #: Mask value of each kind of pixel. *Missed*: nothing is predicted, or background where the truth has another class; *false*:
@@ -20,7 +20,6 @@ from fiftyone_resclip.evaluation.matching import UNLABELLED, VOID, ClassMatch, I
 TARGETS: Mapping[int, str] = {1: "right", 2: "wrong", 3: "missed", 4: "false", 5: "void"}
 _PALETTE = ("#3cb44b", "#e6194b", "#f58231", "#911eb4", "#a9a9a9")
 _VALUE = {name: value for value, name in TARGETS.items()}
-_SAVED_AT_ONCE = 256
 #: Where a dataset remembers what its error masks were made of.
 _INFO = "resclip_error_masks"
 
@@ -45,7 +44,7 @@ def write_error_masks(
         gt_field: true masks
         error_field: where the error masks go, ``frames.`` before it if the others have it; made if it is new
         output_dir: the files go into its folder ``error_field``, named by sample id
-        pair (None): a true and a predicted class (or :data:`~fiftyone_resclip.evaluation.results.UNLABELLED`): then only
+        pair (None): a true and a predicted class (or :data:`~fiftyone_resclip.evaluation.matching.UNLABELLED`): then only
             pixels of that pair are marked, with value 1
         ignore_index (255): as :func:`fiftyone_resclip.evaluate`
         mapping (None): as :func:`fiftyone_resclip.evaluate`
@@ -63,7 +62,8 @@ def write_error_masks(
     _prepare(samples, error_field, TARGETS if pair is None else {1: f"{pair[0]} taken for {pair[1]}"}, match, made_of)
     folder = Path(output_dir).expanduser().absolute() / error_field
     skipped: dict[str, str] = {}
-    done: dict[str, dict[int | None, fo.Segmentation]] = {}
+    short_name = error_field.removeprefix("frames.")
+    done: dict[str, dict[int | None, dict[str, fo.Segmentation]]] = {}
     for sample in samples.select_fields([pred_field, gt_field]).iter_samples(progress=progress):
         for image in images_of(sample, match):
             try:
@@ -76,12 +76,11 @@ def write_error_masks(
             path = folder / f"{name}.png"
             marked = _kinds(truth, prediction, match) if cell is None else (truth == cell[0]) & (prediction == cell[1])
             masks.write_mask(marked.astype(np.uint8), path)
-            done.setdefault(sample.id, {})[image.frame] = fo.Segmentation(mask_path=str(path))
-        if len(done) >= _SAVED_AT_ONCE:
-            _save(samples, error_field, done)
+            done.setdefault(sample.id, {})[image.frame] = {short_name: fo.Segmentation(mask_path=str(path))}
+        if len(done) >= SAVED_AT_ONCE:
+            write_fields(samples, done)
             done.clear()
-    if done:
-        _save(samples, error_field, done)
+    write_fields(samples, done)
     return skipped
 
 
@@ -121,10 +120,3 @@ def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: 
     masks.declare_field(dataset, error_field, targets, _PALETTE[: len(targets)] if len(targets) > 1 else _PALETTE[1:2])
     dataset.info = {**dataset.info, _INFO: {**known, error_field: made_of}}
     dataset.save()
-
-
-def _save(samples: Any, error_field: str, done: Mapping[str, Mapping[int | None, fo.Segmentation]]) -> None:
-    for sample in samples.select(list(done)).select_fields().iter_samples(autosave=True):
-        for frame, label in done[sample.id].items():
-            document = sample if frame is None else sample.frames[frame]
-            document[error_field.removeprefix("frames.")] = label

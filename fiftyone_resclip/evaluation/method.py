@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from typing import Any
@@ -17,13 +17,12 @@ from fiftyone.utils.eval.segmentation import SegmentationEvaluation, Segmentatio
 
 from fiftyone_resclip.boundaries import radius_px
 from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
-from fiftyone_resclip.evaluation.counting import Outcome, Total, count_image, images_of
+from fiftyone_resclip.evaluation.counting import Outcome, Total, count_image, images_of, write_fields
 from fiftyone_resclip.evaluation.matching import ClassMatch, Ignored, match_classes
 from fiftyone_resclip.evaluation.results import FIELDS, SemanticEvaluationResults, per_image
 
 WORKERS = min(4, os.cpu_count() or 1)  # decoding is most of the work, and releases the interpreter's lock
 _AHEAD = 4 * WORKERS
-_SAVED_AT_ONCE = 256
 
 
 class SemanticEvaluationConfig(SegmentationEvaluationConfig):  # type: ignore[misc]  # FiftyOne has no type information
@@ -129,7 +128,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         if eval_key is not None:  # only now: an earlier run under the key is replaced when there is something to put in its place
             super().register_run(samples, eval_key)
             self._declare(samples, eval_key)
-            self._save(samples, eval_key, values)
+            write_fields(samples, self._named(values, eval_key))
         return SemanticEvaluationResults.of(samples, config, eval_key, total, backend=self)
 
     def _count(self, samples: Any, total: Total, progress: Any) -> dict[str, dict[int | None, dict[str, Any]]]:
@@ -157,15 +156,13 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
                         yield sample_id, job.result()
             yield from ((sample_id, job.result()) for sample_id, job in waiting)
 
-    def _save(self, samples: Any, eval_key: str, values: Mapping[str, Mapping[int | None, Mapping[str, Any]]]) -> None:
-        """Writes the fields of samples, without their masks: FiftyOne would compress those anew for each sample."""
-        names = [name for name in FIELDS if name != "dice" or self.config.compute_dice]
-        for ids in batched(list(values), _SAVED_AT_ONCE):
-            for sample in samples.select(ids).select_fields().iter_samples(autosave=True):
-                for frame, figures in values[sample.id].items():
-                    document = sample if frame is None else sample.frames[frame]
-                    for name in names:
-                        document[f"{eval_key}_{name}"] = figures[name]
+    def _named(self, values: Mapping[str, Any], eval_key: str) -> dict[str, dict[int | None, dict[str, Any]]]:
+        """Figures under the names of their fields."""
+        names = {name: f"{eval_key}_{name}" for name in FIELDS if name != "dice" or self.config.compute_dice}
+        return {
+            sample: {frame: {field: figures[name] for name, field in names.items()} for frame, figures in frames.items()}
+            for sample, frames in values.items()
+        }
 
     def get_fields(self, samples: Any, eval_key: str, include_custom_metrics: bool = True) -> list[str]:
         """Lists the fields of a run, FiftyOne's and ours."""
@@ -200,11 +197,6 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         for add in adders:
             for name, field_cls in _OWN_FIELDS.items():
                 add(f"{eval_key}_{name}", field_cls)
-
-
-def batched(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Cuts a sequence into parts of ``size``, the last of which may be shorter."""
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 _OWN_FIELDS = {"miou": fo.FloatField, "worst_class": fo.StringField, "unlabelled": fo.FloatField}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fiftyone_resclip import metrics
 from fiftyone_resclip.errors import DatasetError, ImageError
-from fiftyone_resclip.evaluation.matching import MaskField
+from fiftyone_resclip.evaluation.matching import VOID, Ignored, match_classes
 from fiftyone_resclip.model import Picture, ResCLIPModel
 
 
@@ -65,14 +65,14 @@ class PhraseTable:
         return sorted(rows, key=lambda taken: -taken.pixels)
 
 
-def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index: int = 255) -> PhraseTable:
+def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index: Ignored = 255) -> PhraseTable:
     """Segments images by phrase and counts which phrase won the pixels of which class.
 
     Args:
         samples: a FiftyOne dataset or view of images
         gt_field: true masks
         model: its vocabulary has the phrases; thresholds are left out, every pixel has a winner
-        ignore_index (255): void in the ground truth
+        ignore_index (255): void values of the ground truth, as :func:`fiftyone_resclip.evaluate`
 
     Returns:
         the table; images without readable ground truth, or that can't be read themselves, are left out
@@ -80,8 +80,8 @@ def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index:
     Raises:
         DatasetError: if the field can't be used, or no image could
     """
-    truth = MaskField.of(samples, gt_field)
-    names = tuple(dict.fromkeys(name for value, name in truth.targets.items() if value != ignore_index))
+    match = match_classes(samples, gt_field, gt_field, ignore_index)  # the truth with itself: its classes, without what is void
+    names, truth = match.class_names, match.truth_field
     segmenter, vocabulary = _by_phrase(model.segmenter), model.segmenter.vocabulary
     reader = model.build_get_item()
     pixels = np.zeros((len(names), len(vocabulary.flat_phrases)), dtype=np.int64)
@@ -96,8 +96,8 @@ def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index:
             continue
         won = segmenter.segment([picture.pixels], [(mask.shape[0], mask.shape[1])])[0].labels.cpu().numpy()
         for value, phrase, count in zip(*(part.tolist() for part in metrics.value_pairs(mask, won)), strict=True):
-            if value in truth.targets and value != ignore_index:
-                pixels[names.index(truth.targets[value]), phrase] += count
+            if (row := match.truth.get(value, VOID)) != VOID:
+                pixels[row, phrase] += count
         images += 1
     if not images:
         raise DatasetError(f"no image with a readable mask in {gt_field!r}: words can't be compared with it")
