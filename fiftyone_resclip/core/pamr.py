@@ -19,6 +19,8 @@ from fiftyone_resclip.errors import ConfigError, ShapeError
 
 #: More would leave the processor's cache, fewer would leave its vector units idle.
 CHANNELS_AT_ONCE = 32
+#: Gathered pixels that are still in the cache when they are put in their place.
+_PIXELS_AT_ONCE = 8192
 _TABLE_ENTRIES = 2**25
 _NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0))
 
@@ -78,19 +80,24 @@ class Refinement:
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Refines channels, ``(B, c, H, W)`` -> the same float32; fastest for :data:`CHANNELS_AT_ONCE`, channels last."""
-        if self._table is None:
+        if self._table is None or self.steps == 0:
             return self._shifted(scores.float())
-        pixels = scores.float().permute(0, 2, 3, 1).flatten(1, 2)
-        refined = torch.stack([self._gathered(*pair) for pair in zip(pixels, self._weights, strict=True)])
+        pixels = scores.float().permute(0, 2, 3, 1).flatten(1, 2).contiguous()
+        refined = torch.empty_like(pixels)
+        for parts in zip(pixels, self._weights, refined, strict=True):
+            self._gather(self._table, *parts)
         channels_first: Tensor = refined.unflatten(1, scores.shape[2:]).permute(0, 3, 1, 2)
         return channels_first
 
-    def _gathered(self, rows: Tensor, weights: Tensor) -> Tensor:
-        """Refines one image: each pixel is a row of channels, ``(H * W, c)``."""
-        assert self._table is not None
-        for _ in range(self.steps):
-            rows = functional.embedding_bag(self._table, rows, per_sample_weights=weights, mode="sum")
-        return rows
+    def _gather(self, table: Tensor, pixels: Tensor, weights: Tensor, result: Tensor) -> None:
+        """Refines one image, each pixel a row of channels ``(H * W, c)``, between two buffers, so that memory does not grow."""
+        spare = torch.empty_like(result)
+        for steps_left in range(self.steps, 0, -1):
+            target = result if steps_left % 2 else spare
+            parts = (whole.split(_PIXELS_AT_ONCE) for whole in (target, table, weights))
+            for part, neighbours, shares in zip(*parts, strict=True):
+                part.copy_(functional.embedding_bag(neighbours, pixels, per_sample_weights=shares, mode="sum"))
+            pixels = target
 
     def _shifted(self, scores: Tensor) -> Tensor:
         for _ in range(self.steps):

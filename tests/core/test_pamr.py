@@ -78,9 +78,11 @@ def test_bad_input_is_refused() -> None:
 
 
 @pytest.mark.parametrize("dilations", [(1, 4), (8, 16)])
-def test_the_gathered_and_the_shifted_form_agree(dilations: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("steps", [1, 3, 4])
+def test_the_gathered_and_the_shifted_form_agree(steps: int, dilations: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     scores, image = make(5, channels=40)
-    gathered = pamr.refine(scores, image, steps=4, dilations=dilations)
+    monkeypatch.setattr(pamr, "_PIXELS_AT_ONCE", 50)
+    gathered = pamr.refine(scores, image, steps=steps, dilations=dilations)
     monkeypatch.setattr(pamr, "_TABLE_ENTRIES", 0)
-    monkeypatch.delattr(pamr.Refinement, "_gathered")
-    torch.testing.assert_close(gathered, pamr.refine(scores, image, steps=4, dilations=dilations), atol=1e-6, rtol=1e-6)
+    monkeypatch.delattr(pamr.Refinement, "_gather")
+    torch.testing.assert_close(gathered, pamr.refine(scores, image, steps=steps, dilations=dilations), atol=1e-6, rtol=1e-6)
