@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import torch
 from fiftyone.core.media import IMAGE
 from fiftyone.core.video import FramesView
+from threadpoolctl import threadpool_limits
 
 from fiftyone_resclip import masks
 from fiftyone_resclip.core.labels import LabelMap
@@ -137,6 +139,7 @@ def iter_label(
         write=writer.write,
         batch_size=batch_size,
         threads=max(num_workers, 1),
+        initializer=_compute_alone,
     )
     try:
         with closing(batches), fo.ProgressBar(total=report.total, progress=progress) as bar:
@@ -148,6 +151,16 @@ def iter_label(
                 yield report
     finally:
         report.labelled = writer.labelled  # what was computed when the caller stopped has been written, too
+
+
+def _compute_alone() -> None:
+    """Keeps torch's loops in this thread from spreading over other processors.
+
+    OpenMP gives each thread that starts a parallel loop a team of its own. As soon as the teams are more than the processors, all
+    of them sleep between loops instead of waiting awake, and on few processors the network takes nearly twice as long.
+    """
+    torch.get_num_threads()  # sets the thread up, which would undo what follows
+    threadpool_limits(1, user_api="openmp")
 
 
 class _Writer:
@@ -162,12 +175,8 @@ class _Writer:
         """Makes the label of one sample, and its file."""
         if isinstance(outcome, Unreadable):
             return outcome
-        segmentation = masks.to_segmentation(outcome, self.n_classes)
-        if self.folder is not None:
-            path = self.folder / f"{sample_id}.png"
-            masks.write_mask(segmentation.mask, path)
-            segmentation.mask, segmentation.mask_path = None, str(path)
-        return sample_id, segmentation
+        path = self.folder and self.folder / f"{sample_id}.png"
+        return sample_id, masks.to_segmentation(outcome, self.n_classes, path)
 
     def write(self, outcomes: list[tuple[str, fo.Segmentation] | Unreadable]) -> tuple[int, list[Unreadable]]:
         """Saves a batch; gives the number of labels and what had none."""

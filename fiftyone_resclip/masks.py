@@ -30,19 +30,25 @@ def targets(vocabulary: Vocabulary) -> dict[int, str]:
     return dict(enumerate(vocabulary.class_names, start=1))
 
 
-def to_segmentation(label_map: LabelMap, n_classes: int) -> fo.Segmentation:
-    """Turns a prediction into a FiftyOne label with the mask in memory.
+def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = None) -> fo.Segmentation:
+    """Turns a prediction into a FiftyOne label.
 
     Args:
         label_map: labels and confidence of one image
         n_classes: number of classes; more than 255 need 16 bits
+        path (None): of a PNG to write the mask to; by default it stays in memory
 
     Returns:
-        a ``Segmentation`` with ``mask`` (uint8 or uint16) and ``confidence``, the mean over pixels in [0, 1]
+        a ``Segmentation`` with ``mask`` (uint8 or uint16) or ``mask_path``, and ``confidence``, the mean over pixels in [0, 1]
     """
     dtype = np.uint8 if n_classes <= 255 else np.uint16
-    mask = (label_map.labels.cpu().numpy() + 1).astype(dtype)
-    return fo.Segmentation(mask=mask, confidence=round(float(label_map.confidence.mean()), 4))
+    mask: NDArray[np.integer] = (label_map.labels.cpu().numpy() + 1).astype(dtype)
+    confidence = round(float(label_map.confidence.mean()), 4)
+    if path is None:
+        return fo.Segmentation(mask=mask, confidence=confidence)
+    write_mask(mask, path)
+    # not by taking the mask out of a label: FiftyOne then compares old and new, which takes longer than writing the file
+    return fo.Segmentation(mask_path=str(path), confidence=confidence)
 
 
 def write_mask(mask: NDArray[np.integer], path: Path) -> None:

@@ -25,6 +25,7 @@ def pipelined(
     batch_size: int,
     threads: int,
     ahead: int = 2,
+    initializer: Callable[[], object] | None = None,
 ) -> Generator[Result, None, None]:
     """Runs batches through four steps that overlap.
 
@@ -40,6 +41,7 @@ def pipelined(
         batch_size: items at once
         threads: for reading, and as many for encoding
         ahead (2): batches that may be read before they are computed, and that may wait to be written
+        initializer (None): called once in each thread, before its first work
 
     Yields:
         what ``write`` gave, batch by batch, in order, after it has ended
@@ -47,7 +49,7 @@ def pipelined(
     Raises:
         whatever a step raises. Then, and when the caller stops, all that was computed is still written; nothing new begins
     """
-    reading, encoding, writing = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads), ThreadPoolExecutor(1)
+    reading, encoding, writing = (ThreadPoolExecutor(workers, initializer=initializer) for workers in (threads, threads, 1))
     batches = (items[start : start + batch_size] for start in range(0, len(items), batch_size))
     begun = ((batch, [reading.submit(read, item) for item in batch]) for batch in batches)
     to_compute, to_write = deque(islice(begun, ahead)), deque[Future[Result]]()

@@ -6,11 +6,12 @@ from pathlib import Path
 import fiftyone as fo
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.labeling import LabelingReport, iter_label, label
-from fiftyone_resclip.model import ResCLIPModel, load_model
+from fiftyone_resclip.model import PictureReader, ResCLIPModel, load_model
 
 MakeDataset = Callable[..., fo.Dataset]
 
@@ -51,6 +52,23 @@ def test_overwriting_writes_the_same_files_again(make_dataset: MakeDataset, fast
     for _ in range(2):
         label(dataset, fast_model, "pred", overwrite=True, output_dir=tmp_path / "out", progress=False)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(f"{s.id}.png" for s in dataset)
+
+
+def test_threads_that_read_leave_the_other_processors_to_the_network(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while_reading, while_computing, read = list[int](), list[int](), PictureReader.__call__
+    monkeypatch.setattr(PictureReader, "__call__", lambda *a: (while_reading.append(torch.get_num_threads()), read(*a))[1])
+    compute = fast_model.label_maps
+    monkeypatch.setattr(fast_model, "label_maps", lambda a: (while_computing.append(torch.get_num_threads()), compute(a))[1])
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        label(make_dataset(3), fast_model, "pred", batch_size=2, progress=False)
+    finally:
+        torch.set_num_threads(before)
+    assert while_reading == [1] * 3
+    assert while_computing == [3] * 2
 
 
 def test_a_broken_file_is_reported_and_its_neighbours_are_labelled(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:

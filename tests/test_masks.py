@@ -28,6 +28,13 @@ def test_values_start_at_one_in_as_few_bits_as_they_need(n_classes: int, dtype: 
     assert masks.targets(Vocabulary.parse(["a", "b"])) == {1: "a", 2: "b"}
 
 
+def test_a_label_of_a_file_is_that_of_memory_but_for_the_mask(tmp_path: Path) -> None:
+    segmentation = masks.to_segmentation(label_map([[-1, 0, 2]]), 3, tmp_path / "mask.png")
+    assert (segmentation.mask, segmentation.mask_path) == (None, str(tmp_path / "mask.png"))
+    assert segmentation.confidence == 0.25
+    assert masks.read_mask(segmentation).tolist() == [[0, 1, 3]]
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_a_mask_file_gives_back_its_values(tmp_path: Path, dtype: type) -> None:
     mask = np.array([[0, 1], [200, np.iinfo(dtype).max]], dtype)

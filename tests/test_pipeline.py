@@ -53,6 +53,18 @@ def test_what_is_yielded_is_written() -> None:
         assert steps.written[number - 1] == result
 
 
+def test_each_thread_is_prepared_before_its_first_work() -> None:
+    steps, prepared = Steps(), threading.local()
+    seen: list[bool] = []
+
+    def note(value: Any, *rest: Any) -> Any:
+        seen.append(getattr(prepared, "is_ready", False))
+        return value
+
+    list(steps.run(5, read=note, encode=note, write=note, initializer=lambda: setattr(prepared, "is_ready", True)))
+    assert len(seen) == 5 + 5 + 3 and all(seen)
+
+
 def test_the_next_batches_are_read_while_one_is_computed_and_no_more_than_that() -> None:
     steps = Steps()
     third_batch_read = threading.Event()
