@@ -1,7 +1,7 @@
 """Labelling from files to saved masks against the network's work alone: what reading and writing cost while they overlap.
 
-``python -m fiftyone_resclip.bench.pipeline FILE`` generates photo-sized JPEGs, labels them with the bundled tiny CLIP and writes
-the figures as JSON. The tiny model is the hard case: the less a network does, the less there is to hide behind.
+``python -m fiftyone_resclip.bench.pipeline FILE`` generates photo-sized JPEGs, labels them and writes the figures as JSON. The
+bundled tiny CLIP is the hard case: the less a network does, the less there is to hide behind. ViT-B/16 has random weights.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import fiftyone as fo
 import numpy as np
@@ -22,6 +21,8 @@ import torch
 from PIL import Image
 
 from fiftyone_resclip import labeling
+from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.bench.cases import ARCHITECTURE, CASES
 from fiftyone_resclip.bench.memory import resident_mib
 from fiftyone_resclip.database import require_database
 from fiftyone_resclip.model import ResCLIPModel, load_model
@@ -94,30 +95,37 @@ def _dataset(paths: Sequence[Path]) -> Iterator[fo.Dataset]:
         dataset.delete()
 
 
-def measure(count: int, rounds: int) -> dict[str, Any]:
+def measure(model: ResCLIPModel, paths: Sequence[Path], rounds: int) -> dict[str, dict[str, float]]:
     """Measures labelling with masks on disk and in the database.
 
     Args:
-        count: number of images
-        rounds: how often each runs, in turn
+        model: the model
+        paths: the images, from :func:`photographs`
+        rounds: how often each runs, in turn with the network alone
 
     Returns:
-        plain JSON values; ``efficiency`` is compute-only time over wall time
+        for ``disk`` and ``database``: ``efficiency``, compute-only time over wall time, and by how much memory grew
     """
-    model = load_model("resclip-tiny", list(COLOURS_AND_GROUNDS), device="cpu")
-    result: dict[str, Any] = {"images": count, "photo_hw": list(PHOTO_HW), "rounds": rounds}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        paths = photographs(folder, count)
-        compute_seconds(model, paths[:_DIFFERENT])
-        for kind, output_dir in (("disk", folder / "masks"), ("database", None)):
+    compute_seconds(model, paths[:_DIFFERENT])
+    result = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, output_dir in (("disk", Path(folder)), ("database", None)):
             pairs = [(compute_seconds(model, paths), *label_seconds(model, paths, output_dir)) for _ in range(rounds)]
             result[kind] = {
                 "efficiency": round(median(compute / wall for compute, wall, _ in pairs), 3),
                 "growth_mib": round(max(growth for _, _, growth in pairs), 1),
             }
-            print(kind, result[kind], flush=True)
     return result
+
+
+def tiny_model() -> ResCLIPModel:
+    """The bundled tiny CLIP on nine classes."""
+    return load_model("resclip-tiny", list(COLOURS_AND_GROUNDS), device="cpu")
+
+
+def large_model() -> ResCLIPModel:
+    """ViT-B/16 shapes on whole images and 56 phrases."""
+    return ResCLIPModel(CASES["voc21-like"].segmenter(Backbone.random(ARCHITECTURE, 0), "float32"))
 
 
 def main() -> None:
@@ -127,10 +135,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    torch.set_num_threads(1)
     require_database()
-    figures = measure(options.images, options.rounds)
-    options.file.write_text(json.dumps({**provenance(), **figures}, indent=2) + "\n", encoding="utf-8")
+    all_threads, cases = torch.get_num_threads(), []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = photographs(Path(folder), options.images)
+        for name, make, threads in (
+            ("resclip-tiny", tiny_model, 1),
+            ("resclip-tiny", tiny_model, all_threads),
+            (ARCHITECTURE, large_model, 1),
+        ):
+            torch.set_num_threads(threads)
+            cases.append({"model": name, "network_threads": threads, **measure(make(), paths, options.rounds)})
+            print(cases[-1], flush=True)
+    about = {"images": options.images, "photo_hw": list(PHOTO_HW), "rounds": options.rounds}
+    options.file.write_text(json.dumps({**provenance(), **about, "cases": cases}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
