@@ -132,9 +132,9 @@ class Backbone:
         return len(self._blocks)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """Turns ``(B, 3, H, W)`` uint8 into the network's normalised float32, on its device."""
-        mean, std = (values.to(self.device, torch.float32) for values in (self._mean, self._std))
-        return (image.to(self.device).float() - mean) / std
+        """Turns ``(B, 3, H, W)`` uint8 into the network's normalised float32, on its device; a GPU is not waited for."""
+        image, mean, std = (values.to(self.device, non_blocking=True).float() for values in (image, self._mean, self._std))
+        return (image - mean) / std
 
     def compile(self, backend: str = "inductor") -> None:
         """Lets ``torch.compile`` speed up the blocks of the trunk; the first image of each size then takes longer.

@@ -34,6 +34,13 @@ def feedback_map(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_s
     Differs:
         the release divides by the maximum over the batch and rounds to float16; here per image, in full precision
     """
+    at_once = draft.shape[0] if draft.device.type == "cuda" else 1  # a processor's cache holds one image
+    parts = zip(draft.split(at_once), pixels.split(at_once), strict=True)
+    return torch.cat([_feedback_map(*part, patch_px, sfr, logit_scale) for part in parts])
+
+
+def _feedback_map(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_scale: float) -> Tensor:
+    """:func:`feedback_map` at one go."""
     labels = patch_labels(draft, pixels, patch_px, sfr, logit_scale)
     matrix = blurred_rows(agreement(labels, path_rule=sfr.path_rule), sfr.sigma)
     matrix = matrix / matrix.amax(dim=(1, 2), keepdim=True)
@@ -53,13 +60,6 @@ def patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_s
     Returns:
         phrase index per patch, ``(B, h, w)`` int64; a tie goes to the smaller index
     """
-    at_once = draft.shape[0] if draft.device.type == "cuda" else 1
-    parts = zip(draft.split(at_once), pixels.split(at_once), strict=True)
-    return torch.cat([_patch_labels(part, image, patch_px, sfr, logit_scale) for part, image in parts])
-
-
-def _patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_scale: float) -> Tensor:
-    """:func:`patch_labels` at one go; on a CPU image by image, for the processor's cache."""
     refined = pamr.Refinement(pixels, sfr.pamr.steps, sfr.pamr.dilations) if sfr.pamr else Tensor.float
     best = RunningLikeliest((pixels.shape[0], *pixels.shape[2:]), draft.device)
     for phrases in (draft * logit_scale).split(pamr.CHANNELS_AT_ONCE, dim=1):
@@ -104,7 +104,7 @@ def agreement(labels: Tensor, *, path_rule: bool) -> Tensor:
     if not path_rule or max(grid_hw) == 1:
         return same.float()
     decay = torch.exp(-_chebyshev(grid_hw, labels.device).float() / (max(grid_hw) - 1))
-    return torch.stack([torch.where(_broken_lines(f, s, grid_hw), decay, s.float()) for f, s in zip(flat, same, strict=True)])
+    return torch.where(_broken_lines(labels, same), decay, same.float())
 
 
 def blurred_rows(matrix: Tensor, sigma: float) -> Tensor:
@@ -127,24 +127,24 @@ def blurred_rows(matrix: Tensor, sigma: float) -> Tensor:
     return blurred / (blurred.sum(dim=-1, keepdim=True) + 1e-8)
 
 
-def _broken_lines(labels: Tensor, same: Tensor, grid_hw: tuple[int, int]) -> Tensor:
-    """Finds the agreeing pairs whose line meets another label, ``(P, P)`` bool.
+def _broken_lines(labels: Tensor, same: Tensor) -> Tensor:
+    """Finds the agreeing pairs whose line meets another label, ``(B, P, P)`` bool.
 
     ``M + 1`` samples lie on every line, ``M`` the longest Chebyshev distance of the grid, but a pair at distance ``s`` is
     checked at samples ``0 ... s`` only: over the first part ``s / M`` of its line. That is the method as it was measured.
 
     A sample's row depends on the rows of start and end alone, its column on their columns, so all pairs are looked up with
-    two small tables: ``(h, h, w, w)`` stands for start row, end row, start column, end column.
+    two small tables: ``(B, h, h, w, w)`` stands for image, start row, end row, start column, end column.
     """
-    height, width = grid_hw
-    grid = labels.view(height, width).to(torch.int16)
+    batch, height, width = labels.shape
+    grid_hw, grid = (height, width), labels.to(torch.int16)
     sample_rows, sample_columns = (_line_samples(side, max(grid_hw) - 1, labels.device) for side in grid_hw)
     distance = _chebyshev(grid_hw, labels.device).view(height, width, height, width).transpose(1, 2)
-    broken = torch.zeros(height, height, width, width, dtype=torch.bool, device=labels.device)
+    broken = torch.zeros(batch, height, height, width, width, dtype=torch.bool, device=labels.device)
     for sample in range(1, max(grid_hw)):
-        met = grid[:, sample_columns[sample].flatten()][sample_rows[sample].flatten()].view_as(broken)
-        broken |= (met != grid[:, None, :, None]) & (distance >= sample)
-    return broken.transpose(1, 2).reshape_as(same) & same
+        met = grid[:, :, sample_columns[sample].flatten()][:, sample_rows[sample].flatten()].view_as(broken)
+        broken |= (met != grid[:, :, None, :, None]) & (distance >= sample)
+    return broken.transpose(2, 3).reshape_as(same) & same
 
 
 @lru_cache(maxsize=8)

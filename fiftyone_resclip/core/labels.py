@@ -104,15 +104,20 @@ def label_map(
     Differs:
         the release's area threshold fails, and would change nothing; off by default
     """
-    classes = torch.tensor(phrase_classes, dtype=torch.int16, device=logits.patches.device)
+    classes = torch.tensor(phrase_classes, dtype=torch.int16).to(logits.patches.device, non_blocking=True)
     scaled = logits._replace(patches=logits.patches * logit_scale)
     result = _most_likely(scaled, classes, None)
     if min_area > 0:
-        areas = torch.bincount(result.labels.flatten().long(), minlength=len(classes)) / result.labels.numel()
+        areas = _pixels_of_each(result.labels, len(classes)) / result.labels.numel()
         allowed = (areas >= min_area) | (areas == areas.max())
-        if not bool(allowed[areas > 0].all()):
-            result = _most_likely(scaled, classes, allowed[classes.long()])
+        result = _most_likely(scaled, classes, allowed[classes.long()])
     return LabelMap(result.labels.masked_fill(result.confidence < threshold, fallback), result.confidence)
+
+
+def _pixels_of_each(labels: Tensor, n_classes: int) -> Tensor:
+    """Counts the pixels of each class, ``(n_classes,)`` int64; :func:`torch.bincount` would wait for a GPU."""
+    counts = torch.zeros(n_classes, dtype=torch.int64, device=labels.device)
+    return counts.scatter_add_(0, labels.flatten().long(), counts.new_ones(1).expand(labels.numel()))
 
 
 def _most_likely(logits: Mosaic, classes: Tensor, allowed: Tensor | None) -> LabelMap:

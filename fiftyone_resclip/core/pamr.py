@@ -1,21 +1,24 @@
 """Pixel-adaptive mask refinement: class borders pulled towards the edges of the image.
 
 The refinement is linear in the scores and acts on each channel alone, so channels are worked on in chunks that stay in the
-processor's cache; the result does not depend on the chunk. On a CPU a step is an embedding bag: each pixel sums its neighbours'
-rows of channels, which torch does in one fused kernel. Elsewhere, and where the table of neighbours would be large, it is shifted
-views.
+processor's cache; the result does not depend on the chunk. In a step each pixel sums its neighbours' rows of channels: on a CPU
+as an embedding bag, which torch does in one fused kernel, on a GPU in a kernel of our own. Where neither can be had, or the table
+of neighbours would be large, a step is shifted views.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fiftyone_resclip.errors import ConfigError, ShapeError
+
+logger = logging.getLogger(__name__)
 
 #: More would leave the processor's cache, fewer would leave its vector units idle.
 CHANNELS_AT_ONCE = 32
@@ -71,33 +74,39 @@ class Refinement:
 
     def __init__(self, image: Tensor, steps: int, dilations: Sequence[int]) -> None:
         self.steps, self.dilations = steps, tuple(dilations)
-        weights = affinity(image, dilations)
+        self._image_hw = (image.shape[2], image.shape[3])
+        self._weights = affinity(image, dilations)
         self._table: Tensor | None = None
-        if image.device.type == "cpu" and weights[0].numel() <= _TABLE_ENTRIES:
-            self._table = _neighbour_table((image.shape[2], image.shape[3]), self.dilations)
-            weights = weights.flatten(2).transpose(1, 2).contiguous()
-        self._weights = weights
+        if image.device.type == "cpu" and self._weights[0].numel() <= _TABLE_ENTRIES:
+            self._table = _neighbour_table(self._image_hw, self.dilations)
+        self._by_rows = self._table is not None or (image.device.type == "cuda" and _kernel_works())
+        if self._by_rows:
+            self._weights = self._weights.flatten(2).transpose(1, 2).contiguous()
 
     def __call__(self, scores: Tensor) -> Tensor:
         """Refines channels, ``(B, c, H, W)`` -> the same float32; fastest for :data:`CHANNELS_AT_ONCE`, channels last."""
-        if self._table is None or self.steps == 0:
+        if not self._by_rows or self.steps == 0:
             return self._shifted(scores.float())
         pixels = scores.float().permute(0, 2, 3, 1).flatten(1, 2).contiguous()
-        refined = torch.empty_like(pixels)
-        for parts in zip(pixels, self._weights, refined, strict=True):
-            self._gather(self._table, *parts)
-        channels_first: Tensor = refined.unflatten(1, scores.shape[2:]).permute(0, 3, 1, 2)
+        refined, spare = torch.empty_like(pixels), torch.empty_like(pixels)
+        for steps_left in range(self.steps, 0, -1):  # between two buffers, so that memory does not grow
+            target = refined if steps_left % 2 else spare
+            self._gather(pixels, target)
+            pixels = target
+        channels_first: Tensor = refined.unflatten(1, self._image_hw).permute(0, 3, 1, 2)
         return channels_first
 
-    def _gather(self, table: Tensor, pixels: Tensor, weights: Tensor, result: Tensor) -> None:
-        """Refines one image, each pixel a row of channels ``(H * W, c)``, between two buffers, so that memory does not grow."""
-        spare = torch.empty_like(result)
-        for steps_left in range(self.steps, 0, -1):
-            target = result if steps_left % 2 else spare
-            parts = (whole.split(_PIXELS_AT_ONCE) for whole in (target, table, weights))
-            for part, neighbours, shares in zip(*parts, strict=True):
-                part.copy_(functional.embedding_bag(neighbours, pixels, per_sample_weights=shares, mode="sum"))
-            pixels = target
+    def _gather(self, pixels: Tensor, target: Tensor) -> None:
+        """Does a step: every pixel is a row of channels, ``(B, H * W, c)``."""
+        if self._table is None:
+            from fiftyone_resclip.core import pamr_kernel
+
+            pamr_kernel.gather(pixels, self._weights, self._image_hw, _offsets(self.dilations), target)
+            return
+        for image, *wholes in zip(pixels, target, self._weights, strict=True):
+            parts = (whole.split(_PIXELS_AT_ONCE) for whole in (*wholes, self._table))
+            for part, weights, neighbours in zip(*parts, strict=True):
+                part.copy_(functional.embedding_bag(neighbours, image, per_sample_weights=weights, mode="sum"))
 
     def _shifted(self, scores: Tensor) -> Tensor:
         for _ in range(self.steps):
@@ -150,10 +159,33 @@ def _neighbours(values: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
     height, width = values.shape[-2:]
     margin = max(dilations)
     padded = functional.pad(values, (margin,) * 4, mode="replicate")
-    for dilation in dilations:
-        for dy, dx in _NEIGHBOURS:
-            top, left = margin + dy * dilation, margin + dx * dilation
-            yield padded[..., top : top + height, left : left + width]
+    for dy, dx in _offsets(dilations):
+        yield padded[..., margin + dy : margin + dy + height, margin + dx : margin + dx + width]
+
+
+def _offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
+    """Rows and columns to each neighbour, dilation by dilation."""
+    return [(dy * dilation, dx * dilation) for dilation in dilations for dy, dx in _NEIGHBOURS]
+
+
+@cache
+def _kernel_works() -> bool:
+    """Whether the GPU's kernel can be had and computes what shifted views do."""
+    try:
+        from fiftyone_resclip.core import pamr_kernel
+
+        image = torch.linspace(-2, 2, 3 * 9 * 11, device="cuda").view(1, 3, 9, 11).sin()
+        weights, scores = affinity(image, (1, 4)), image.cos()
+        expected = sum(
+            (n * w[:, None] for n, w in zip(_neighbours(scores, (1, 4)), weights.unbind(1), strict=True)), start=0 * scores
+        )
+        rows, shares = (values.flatten(2).transpose(1, 2).contiguous() for values in (scores, weights))
+        gathered = torch.empty_like(rows)
+        pamr_kernel.gather(rows, shares, (9, 11), _offsets((1, 4)), gathered)
+        return torch.allclose(gathered.transpose(1, 2).view_as(scores), expected, atol=1e-5)
+    except Exception as error:  # Triton and the compiler behind it fail in ways of their own; shifted views always work
+        logger.warning("PAMR goes without its GPU kernel: %s", error)
+        return False
 
 
 def _sizes(tensor: Tensor) -> tuple[int, ...]:

@@ -114,10 +114,14 @@ class Mosaic(NamedTuple):
         values, width = _TILES["cpu" if device.type == "cpu" else "cuda"]
         for columns in _slices(self.image_hw[1], width):
             used, shares = _in_use(self.column_shares[:, columns])
-            strip = self.patches[..., used] @ shares.to(device)
+            strip = self.patches[..., used] @ shares.to(device, non_blocking=True)
             for rows in _slices(self.image_hw[0], max(values // strip[0].numel(), 1)):
                 used, shares = _in_use(self.row_shares[:, rows])
-                yield rows, columns, (shares.T.to(device) @ strip[used].flatten(1)).unflatten(1, strip.shape[1:])
+                yield (
+                    rows,
+                    columns,
+                    (shares.T.to(device, non_blocking=True) @ strip[used].flatten(1)).unflatten(1, strip.shape[1:]),
+                )
 
     def whole(self) -> Tensor:
         """Puts the image together, ``(Q, H, W)`` float32."""
@@ -144,6 +148,7 @@ def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, 
     rows, row_shares = _lines(row_spans, patches.shape[3], image_hw[0])
     columns, column_shares = _lines(column_spans, patches.shape[4], image_hw[1])
     side_by_side = patches.permute(0, 3, 2, 1, 4).flatten(3, 4).flatten(0, 1)
+    rows, columns = (order.to(patches.device, non_blocking=True) for order in (rows, columns))
     return Mosaic(side_by_side[rows][..., columns], row_shares, column_shares)
 
 

@@ -129,16 +129,17 @@ def _blur_with(matrix: Tensor, sigma: float, taps: int) -> Tensor:
     return blurred / blurred.sum(dim=-1, keepdim=True)
 
 
-def lines_over_their_own_length(labels: Tensor, same: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+def lines_over_their_own_length(batch: Tensor, same: Tensor) -> Tensor:
+    (labels,), grid_hw = batch.flatten(1), (batch.shape[1], batch.shape[2])
     rows, columns = (labels.new_tensor(range(len(labels))) // grid_hw[1], labels.new_tensor(range(len(labels))) % grid_hw[1])
     distance = feedback._chebyshev(grid_hw, labels.device)
-    broken = torch.zeros_like(same)
+    broken = torch.zeros_like(same[0])
     for sample in range(1, max(grid_hw)):
         t = (sample / distance.clamp(min=1)).clamp(max=1)
         y = (rows[:, None] * (1 - t) + rows[None] * t).round().long()
         x = (columns[:, None] * (1 - t) + columns[None] * t).round().long()
         broken |= (labels[y * grid_hw[1] + x] != labels[:, None]) & (distance >= sample)
-    return broken & same
+    return broken[None] & same
 
 
 def broken_lines_weigh_nothing(labels: Tensor, *, path_rule: bool) -> Tensor:
