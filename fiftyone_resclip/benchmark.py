@@ -42,7 +42,7 @@ def run_benchmark(
     pretrained: str | None = None,
     limit: int | None = None,
     work_dir: str | Path | None = None,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     num_workers: int = 2,
 ) -> Record:
     """Measures a model on a benchmark as the field does.
@@ -56,7 +56,7 @@ def run_benchmark(
         pretrained (None): tag or file of the weights, if they are not the model's own
         limit (None): only so many images, from the start
         work_dir (None): where masks go; by default below FiftyOne's folder of datasets
-        batch_size (4): images at once
+        batch_size (None): images at once; by default as :func:`labeling.label` has it
         num_workers (2): threads that read images
 
     Returns:
@@ -95,7 +95,7 @@ def run_dataset(
     ignore_index: Any = 255,
     limit: int | None = None,
     work_dir: str | Path | None = None,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     num_workers: int = 2,
 ) -> Record:
     """Measures a model on a FiftyOne dataset of the user's own.
@@ -112,7 +112,7 @@ def run_dataset(
         ignore_index (255): void values of the ground truth, as :func:`fiftyone_resclip.evaluate`
         limit (None): only so many images, from the start
         work_dir (None): where masks go; by default below FiftyOne's folder of datasets
-        batch_size (4): images at once
+        batch_size (None): images at once; by default as :func:`labeling.label` has it
         num_workers (2): threads that read images
 
     Returns:
@@ -151,7 +151,7 @@ def measure(
     pretrained: str | None = None,
     part: str = "",
     ignore_index: Any = 255,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     num_workers: int = 2,
 ) -> Record:
     """Labels a collection, evaluates it and keeps both under one name.
@@ -165,7 +165,7 @@ def measure(
         pretrained (None): tag or file of the weights, if they are not the model's own
         part (""): what a run over a part of the dataset is called, so that it does not replace one over the whole
         ignore_index (255): void values of the ground truth
-        batch_size (4): images at once
+        batch_size (None): images at once; by default as :func:`labeling.label` has it
         num_workers (2): threads that read images
 
     Returns:

@@ -66,7 +66,7 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-rcs", action="store_true", help="without the first addition of ResCLIP")
     parser.add_argument("--no-sfr", action="store_true", help="without the second addition of ResCLIP")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, as sfr.threshold=0.3")
-    parser.add_argument("--batch-size", type=int, default=4, help="images at once")
+    parser.add_argument("--batch-size", type=int, help="images at once; by default 4 on a CPU and 16 on a GPU")
     parser.add_argument("--num-workers", type=int, default=2, help="threads that read images")
     parser.add_argument("--out", type=Path, default=Path("benchmark-results"), help="folder for the records, as JSON")
     parser.add_argument("--work-dir", type=Path, help="folder for masks; by default below FiftyOne's folder of datasets")

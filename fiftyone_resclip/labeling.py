@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from fiftyone_resclip import masks
 from fiftyone_resclip.core.labels import LabelMap
-from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.model import ResCLIPModel, Unreadable
 from fiftyone_resclip.pipeline import pipelined
 
@@ -72,7 +72,7 @@ def label(
     *,
     overwrite: bool = False,
     output_dir: str | Path | None = None,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     num_workers: int = 2,
     progress: bool | Progress = True,
 ) -> LabelingReport:
@@ -85,7 +85,7 @@ def label(
         label_field ("resclip"): where the masks go; made if it is new
         overwrite (False): whether samples that have a mask get a new one
         output_dir (None): folder for the masks as PNG, named by sample id; by default they go into the database
-        batch_size (4): images at once; sizes may differ
+        batch_size (None): images at once, whose sizes may differ; by default 4 on a CPU and 16 on a GPU
         num_workers (2): threads that read images, and as many that encode masks
         progress (True): a bar, none, or a function that gets the report after each batch
 
@@ -93,6 +93,7 @@ def label(
         the report; ``str(report)`` is one line for people
 
     Raises:
+        ConfigError: if ``batch_size`` is below 1
         DatasetError: if there are no images, or the field holds something else or masks of other classes
     """
     for report in iter_label(
@@ -111,7 +112,7 @@ def iter_label(
     *,
     overwrite: bool = False,
     output_dir: str | Path | None = None,
-    batch_size: int = 4,
+    batch_size: int | None = None,
     num_workers: int = 2,
     progress: bool = False,
 ) -> Iterator[LabelingReport]:
@@ -120,6 +121,8 @@ def iter_label(
     Yields:
         the same report, updated: once before the work, then after each batch
     """
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1, but got {batch_size}; leave it out for what the device keeps busy")
     _check(samples)
     _make_room(samples, label_field, model, overwrite)
     masks.declare_field(samples._dataset, label_field, model.mask_targets)
@@ -137,7 +140,7 @@ def iter_label(
         compute=model.label_maps,
         encode=lambda item, outcome: writer.encode(item[1], outcome),
         write=writer.write,
-        batch_size=batch_size,
+        batch_size=batch_size or model.images_at_once,
         threads=max(num_workers, 1),
         initializer=_compute_alone,
     )

@@ -122,6 +122,11 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         return True
 
     @property
+    def images_at_once(self) -> int:
+        """How many images keep the device busy."""
+        return 16 if self._using_gpu else 4
+
+    @property
     def _using_gpu(self) -> bool:
         return self.segmenter.backbone.device.type == "cuda"
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fiftyone_resclip.backbone import Backbone, Trunk
+from fiftyone_resclip.batching import Batches
 from fiftyone_resclip.config import STRATEGIES, ResCLIPConfig
 from fiftyone_resclip.core import pamr
 from fiftyone_resclip.core.attention import attend, locality_bias
@@ -21,9 +22,6 @@ from fiftyone_resclip.core.windows import Box, Mosaic, stitch, upsample, window_
 from fiftyone_resclip.errors import ConfigError, ShapeError
 from fiftyone_resclip.text_cache import text_features as cached_text_features
 from fiftyone_resclip.vocabulary import Vocabulary
-
-#: On a CPU more windows are no faster; on a GPU a batch that does not fit is halved.
-_WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 64}
 
 
 class _Crop(NamedTuple):
@@ -68,7 +66,7 @@ class ResCLIP:
         self.vocabulary = vocabulary
         self.config = config
         self._trunk = trunk
-        self._windows_at_once = _WINDOWS_AT_ONCE.get(backbone.device.type, 8)
+        self._batches = Batches.on(backbone.device)
         phrases = vocabulary.flat_phrases
         features = cached_text_features(backbone, phrases) if text_features is None else text_features
         self.text_features = features.to(backbone.device)
@@ -226,19 +224,14 @@ class ResCLIP:
         for number, (_, box) in enumerate(crops):
             by_size[(box.bottom - box.top, box.right - box.left)].append(number)
         scores: dict[int, Tensor] = {}
-        for numbers in by_size.values():
-            while numbers:
-                batch = numbers[: self._windows_at_once]
-                pixels = torch.stack([images[crops[n].image][:, crops[n].box.rows, crops[n].box.columns] for n in batch])
-                try:
-                    scores.update(zip(batch, self._logits(self.backbone.normalise(pixels), self.text_features), strict=True))
-                except torch.cuda.OutOfMemoryError:
-                    if len(batch) == 1:
-                        raise
-                    torch.cuda.empty_cache()
-                    self._windows_at_once = len(batch) // 2  # for good: the next image would fail too
-                else:
-                    numbers = numbers[len(batch) :]
+
+        def run(batch: Sequence[int]) -> Tensor:
+            pixels = torch.stack([images[crops[n].image][:, crops[n].box.rows, crops[n].box.columns] for n in batch])
+            return self._logits(self.backbone.normalise(pixels), self.text_features)
+
+        for crop_hw, numbers in by_size.items():
+            for batch, logits in self._batches.results(numbers, crop_hw, run):
+                scores.update(zip(batch, logits, strict=True))
         return scores
 
     @torch.inference_mode()

@@ -14,7 +14,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "config", "vocabulary", "pipeline"),
     ("core",),
     ("backbone", "architectures", "weights", "text_cache"),
-    ("segmenter", "memory", "explain"),
+    ("batching", "segmenter", "memory", "explain"),
     ("images", "masks", "metrics", "boundaries", "figures", "plots", "database", "install", "provenance", "vocabularies"),
     ("model", "labeling", "plan", "playground", "readings", "review", "evaluation", "datasets", "zoo_source", "zoo", "tiny"),
     ("app",),

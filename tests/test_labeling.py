@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.labeling import LabelingReport, iter_label, label
 from fiftyone_resclip.model import PictureReader, ResCLIPModel, load_model
 
@@ -69,6 +69,12 @@ def test_threads_that_read_leave_the_other_processors_to_the_network(
         torch.set_num_threads(before)
     assert while_reading == [1] * 3
     assert while_computing == [3] * 2
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_a_batch_of_nothing_is_refused(make_dataset: MakeDataset, fast_model: ResCLIPModel, batch_size: int) -> None:
+    with pytest.raises(ConfigError, match=f"batch_size must be at least 1, but got {batch_size}"):
+        label(make_dataset(1), fast_model, "pred", batch_size=batch_size)
 
 
 def test_a_broken_file_is_reported_and_its_neighbours_are_labelled(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
