@@ -10,11 +10,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 
+from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.config import ResCLIPConfig, preset
 from fiftyone_resclip.datasets.folders import FOLDERS, benchmark
 from fiftyone_resclip.datasets.loading import GROUND_TRUTH, folder_of, load_benchmark
@@ -32,32 +34,50 @@ from fiftyone_resclip.weights import fingerprint
 Record = dict[str, Any]
 
 
-def run_benchmark(
-    name: str,
-    data_root: str | Path,
-    backbone: Any,
-    model: str,
-    changes: Mapping[str, Any] | None = None,
-    *,
-    pretrained: str | None = None,
-    limit: int | None = None,
-    work_dir: str | Path | None = None,
-    batch_size: int | None = None,
-    num_workers: int = 2,
-) -> Record:
+@dataclass(frozen=True)
+class Setup:
+    """What is measured, the same on every dataset.
+
+    Attributes:
+        backbone: the frozen CLIP
+        model: what it is called in records
+        changes: settings that differ from those of the preset, by the names of ``ResCLIPConfig``
+        pretrained: tag or file of the weights, if they are not the model's own
+        limit: only so many images, from the start
+        work_dir: where masks go; by default below FiftyOne's folder of datasets
+        batch_size: images at once; by default as :func:`labeling.label` has it
+        num_workers: threads that read images
+
+    Raises:
+        ConfigError: if ``limit`` is below 1
+    """
+
+    backbone: Backbone
+    model: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
+    limit: int | None = None
+    work_dir: Path | None = None
+    batch_size: int | None = None
+    num_workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit must be at least 1, but got {self.limit}")
+
+    @property
+    def part(self) -> str:
+        """What a run over a part of a dataset is called, so that it does not replace one over the whole."""
+        return "" if self.limit is None else f"first_{self.limit}"
+
+
+def run_benchmark(name: str, data_root: str | Path, setup: Setup) -> Record:
     """Measures a model on a benchmark as the field does.
 
     Args:
         name: ``"voc21"`` or one of the seven others
         data_root: the folder of the dataset, or one that holds several
-        backbone: the :class:`~fiftyone_resclip.backbone.Backbone`
-        model: what it is called in records
-        changes (None): settings that differ from the benchmark's preset, by the names of ``ResCLIPConfig``
-        pretrained (None): tag or file of the weights, if they are not the model's own
-        limit (None): only so many images, from the start
-        work_dir (None): where masks go; by default below FiftyOne's folder of datasets
-        batch_size (None): images at once; by default as :func:`labeling.label` has it
-        num_workers (2): threads that read images
+        setup: what is measured; its changes are to the benchmark's preset
 
     Returns:
         the record, plain JSON values; figures in percent, times in seconds
@@ -67,17 +87,14 @@ def run_benchmark(
         DatasetError: if files are missing or broken
     """
     expected = benchmark(name).n_images
-    config = preset(name).varied(changes or {})
-    samples = load_benchmark(name, data_root, work_dir, limit)
-    segmenter = ResCLIP(backbone, Vocabulary.preset(name), config)
-    record = measure(
-        samples, GROUND_TRUTH, segmenter, model, pretrained=pretrained, part=_part(limit),
-        folder=folder_of(name, work_dir), ignore_index=0, batch_size=batch_size, num_workers=num_workers,
-    )  # fmt: skip
+    config = preset(name).varied(setup.changes)
+    samples = load_benchmark(name, data_root, setup.work_dir, setup.limit)
+    segmenter = ResCLIP(setup.backbone, Vocabulary.preset(name), config)
+    record = measure(samples, GROUND_TRUTH, segmenter, setup, folder_of(name, setup.work_dir), ignore_index=0)
     return {
         "benchmark": name,
         "images_published": expected,
-        "published": _beside(name, model, config, whole=record["images"] == expected and pretrained is None),
+        "published": _beside(name, setup.model, config, whole=record["images"] == expected and setup.pretrained is None),
         **record,
     }
 
@@ -86,17 +103,10 @@ def run_dataset(
     name: str,
     gt_field: str,
     classes: Classes | None,
-    backbone: Any,
-    model: str,
-    changes: Mapping[str, Any] | None = None,
+    setup: Setup,
     *,
     preset_name: str = "ade20k",
-    pretrained: str | None = None,
     ignore_index: Any = 255,
-    limit: int | None = None,
-    work_dir: str | Path | None = None,
-    batch_size: int | None = None,
-    num_workers: int = 2,
 ) -> Record:
     """Measures a model on a FiftyOne dataset of the user's own.
 
@@ -104,16 +114,9 @@ def run_dataset(
         name: of the dataset
         gt_field: its true masks
         classes: as :meth:`fiftyone_resclip.Vocabulary.parse`; ``None`` takes the names of the field's mask targets as words
-        backbone: the :class:`~fiftyone_resclip.backbone.Backbone`
-        model: what it is called in records
-        changes (None): settings that differ from the preset
+        setup: what is measured
         preset_name ("ade20k"): settings to start from
-        pretrained (None): tag or file of the weights, if they are not the model's own
         ignore_index (255): void values of the ground truth, as :func:`fiftyone_resclip.evaluate`
-        limit (None): only so many images, from the start
-        work_dir (None): where masks go; by default below FiftyOne's folder of datasets
-        batch_size (None): images at once; by default as :func:`labeling.label` has it
-        num_workers (2): threads that read images
 
     Returns:
         the record, plain JSON values; figures in percent, times in seconds
@@ -127,11 +130,9 @@ def run_dataset(
     dataset = fo.load_dataset(name)
     if classes is None:  # the truth matched with itself: its classes, without what is void
         classes = list(match_classes(dataset, gt_field, gt_field, ignore_index).class_names)
-    segmenter = ResCLIP(backbone, Vocabulary.parse(classes), preset(preset_name).varied(changes or {}))
-    return measure(
-        dataset if limit is None else dataset.limit(limit), gt_field, segmenter, model, pretrained=pretrained, part=_part(limit),
-        folder=folder_of(dataset.slug, work_dir), ignore_index=ignore_index, batch_size=batch_size, num_workers=num_workers,
-    )  # fmt: skip
+    segmenter = ResCLIP(setup.backbone, Vocabulary.parse(classes), preset(preset_name).varied(setup.changes))
+    samples = dataset if setup.limit is None else dataset.limit(setup.limit)
+    return measure(samples, gt_field, segmenter, setup, folder_of(dataset.slug, setup.work_dir), ignore_index=ignore_index)
 
 
 def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record:
@@ -141,32 +142,16 @@ def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record
     return {"miou": headline if same is None else same, "comparable": whole and same is not None}
 
 
-def measure(
-    samples: Any,
-    gt_field: str,
-    segmenter: ResCLIP,
-    model: str,
-    *,
-    folder: Path,
-    pretrained: str | None = None,
-    part: str = "",
-    ignore_index: Any = 255,
-    batch_size: int | None = None,
-    num_workers: int = 2,
-) -> Record:
+def measure(samples: Any, gt_field: str, segmenter: ResCLIP, setup: Setup, folder: Path, *, ignore_index: Any = 255) -> Record:
     """Labels a collection, evaluates it and keeps both under one name.
 
     Args:
         samples: a FiftyOne dataset or view of images
         gt_field: its ground truth
         segmenter: the method with weights and words
-        model: what the model is called in records
+        setup: names and numbers for the run
         folder: where masks go
-        pretrained (None): tag or file of the weights, if they are not the model's own
-        part (""): what a run over a part of the dataset is called, so that it does not replace one over the whole
         ignore_index (255): void values of the ground truth
-        batch_size (None): images at once; by default as :func:`labeling.label` has it
-        num_workers (2): threads that read images
 
     Returns:
         the record, plain JSON values; figures in percent, times in seconds
@@ -177,18 +162,19 @@ def measure(
     config, vocabulary = segmenter.config, segmenter.vocabulary
     _check_common(samples, gt_field, vocabulary)  # before an hour of labelling
     weights = fingerprint(segmenter.backbone.model)
-    field = _field_name(config.to_dict(), vocabulary, weights)
-    key = "_".join(filter(None, (field, gt_field if gt_field != GROUND_TRUTH else "", part)))
+    pred_field = _field_name(config.to_dict(), vocabulary, weights)
+    key = "_".join(filter(None, (pred_field, gt_field if gt_field != GROUND_TRUTH else "", setup.part)))
     started = time.monotonic()
-    _forget_lost_masks(samples, field)
+    _forget_lost_masks(samples, pred_field)
     report = label(
-        samples, ResCLIPModel(segmenter), field, output_dir=folder / field, batch_size=batch_size, num_workers=num_workers
-    )
+        samples, ResCLIPModel(segmenter), pred_field, output_dir=folder / pred_field,
+        batch_size=setup.batch_size, num_workers=setup.num_workers,
+    )  # fmt: skip
     labelled = time.monotonic()
-    result = evaluate(samples, field, gt_field, key, ignore_index=ignore_index, overwrite=True, progress=False)
+    result = evaluate(samples, pred_field, gt_field, key, ignore_index=ignore_index, overwrite=True, progress=False)
     return {
         "dataset": samples._dataset.name,
-        "field": field,
+        "field": pred_field,
         "eval_key": key,
         "images": result.images,
         "miou": _figure(result.miou),
@@ -197,8 +183,8 @@ def measure(
         "frequency_weighted_iou": _figure(result.frequency_weighted_iou),
         "iou": {name: _figure(value) for name, value in result.iou.items()},
         "not_counted_as_it_stands": result.notes(),
-        "model": model,
-        "pretrained": pretrained,
+        "model": setup.model,
+        "pretrained": setup.pretrained,
         "weights_sha256": weights,
         "settings": config.to_dict(),
         "classes": dict(zip(vocabulary.class_names, map(list, vocabulary.phrases), strict=True)),
@@ -253,14 +239,15 @@ def table(records: Mapping[str, Record | ResCLIPError]) -> str:
 
 
 def run_all(
-    names: Iterable[str] = FOLDERS, done: Callable[[Record], Any] = lambda record: None, **arguments: Any
+    data_root: str | Path, setup: Setup, done: Callable[[Record], Any], names: Iterable[str] = FOLDERS
 ) -> dict[str, Record | ResCLIPError]:
     """Measures several benchmarks; one that can't be measured does not keep the others from it.
 
     Args:
+        data_root: the folder that holds their folders
+        setup: what is measured
+        done: gets each record as soon as it is there
         names: by default all eight
-        done (None): gets each record as soon as it is there
-        **arguments: as :func:`run_benchmark`
 
     Returns:
         the record of each, or why there is none
@@ -268,17 +255,11 @@ def run_all(
     records: dict[str, Record | ResCLIPError] = {}
     for name in names:
         try:
-            records[name] = record = run_benchmark(name, **arguments)
+            records[name] = record = run_benchmark(name, data_root, setup)
             done(record)
         except ResCLIPError as error:
             records[name] = error
     return records
-
-
-def _part(limit: int | None) -> str:
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit must be at least 1, but got {limit}")
-    return "" if limit is None else f"first_{limit}"
 
 
 def _check_common(samples: Any, gt_field: str, vocabulary: Vocabulary) -> None:

@@ -116,30 +116,33 @@ def _benchmark(options: argparse.Namespace) -> None:
 
     changes = _changes(options)
     require_database()
-    how = {
-        "backbone": Backbone.load(options.model, options.pretrained, options.device),
-        "model": options.model,
-        "changes": changes,
-        "pretrained": options.pretrained,
-        "limit": options.limit,
-        "work_dir": options.work_dir,
-        "batch_size": options.batch_size,
-        "num_workers": options.num_workers,
-    }
+    setup = benchmark.Setup(
+        Backbone.load(options.model, options.pretrained, options.device),
+        options.model,
+        changes,
+        options.pretrained,
+        limit=options.limit,
+        work_dir=options.work_dir,
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+    )
 
     def keep(record: dict[str, Any]) -> None:
         print(f"wrote {benchmark.write(record, options.out)}")
 
     records: dict[str, Any]
     if options.all:
-        records = benchmark.run_all(done=keep, data_root=options.data_root, **how)
+        records = benchmark.run_all(options.data_root, setup, keep)
     elif options.dataset:
         void = [int(value) for value in options.ignore_index.split(",") if value.strip()]
-        how |= {"preset_name": options.preset, "ignore_index": void[0] if len(void) == 1 else void or None}
-        records = {options.dataset: benchmark.run_dataset(options.dataset, options.ground_truth, options.classes, **how)}
-        keep(records[options.dataset])
+        ignored = void[0] if len(void) == 1 else void or None
+        record = benchmark.run_dataset(
+            options.dataset, options.ground_truth, options.classes, setup, preset_name=options.preset, ignore_index=ignored
+        )
+        records = {options.dataset: record}
+        keep(record)
     else:
-        records = {options.name: benchmark.run_benchmark(options.name, options.data_root, **how)}
+        records = {options.name: benchmark.run_benchmark(options.name, options.data_root, setup)}
         keep(records[options.name])
     print(benchmark.table(records))
 

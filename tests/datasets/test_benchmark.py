@@ -14,7 +14,7 @@ import pytest
 
 from fiftyone_resclip import cli, masks
 from fiftyone_resclip.backbone import Backbone
-from fiftyone_resclip.benchmark import run_benchmark, table
+from fiftyone_resclip.benchmark import Setup, run_benchmark, table
 from fiftyone_resclip.datasets.folders import FOLDERS
 from fiftyone_resclip.evaluation import evaluate
 from fiftyone_resclip.weights import fingerprint
@@ -157,14 +157,14 @@ def test_only_a_whole_set_with_the_papers_settings_is_comparable(
     plain = {"rcs": None, "sfr": None}
 
     def published(model: str, changes: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
-        record = run_benchmark("voc20", root, tiny, model, changes, limit=limit, work_dir=tmp_path / "work")
+        record = run_benchmark("voc20", root, Setup(tiny, model, changes, limit=limit, work_dir=tmp_path / "work"))
         return record["published"]
 
     assert published("resclip-vit-b-16", plain) == {"miou": 79.7, "comparable": True}
     assert published("resclip-vit-b-16", plain, limit=1) == {"miou": 79.7, "comparable": False}
     assert published("resclip-vit-b-16", {**plain, "short_side_px": 48}) == {"miou": 86.0, "comparable": False}
     assert published("resclip-tiny", plain) == {"miou": 86.0, "comparable": False}
-    other = run_benchmark("voc20", root, tiny, "resclip-vit-b-16", plain, pretrained="laion", work_dir=tmp_path / "work")
+    other = run_benchmark("voc20", root, Setup(tiny, "resclip-vit-b-16", plain, "laion", work_dir=tmp_path / "work"))
     assert other["published"]["comparable"] is False and other["pretrained"] == "laion"
 
 
