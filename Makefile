@@ -13,8 +13,10 @@ export FIFTYONE_DO_NOT_TRACK := true
 
 .PHONY: demo test check format bench clean
 
+demo bench: export FIFTYONE_DATABASE_DIR := $(abspath $(DEMO))/database
+
 demo: $(INSTALLED)
-	FIFTYONE_DATABASE_DIR="$(abspath $(DEMO))/database" $(BIN)/fiftyone-resclip demo --out $(DEMO) $(if $(APP),--app)
+	$(BIN)/fiftyone-resclip demo --out $(DEMO) $(if $(APP),--app)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
@@ -30,11 +32,12 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m fiftyone_resclip.tiny.measure benchmarks/tiny.json
-	FIFTYONE_DATABASE_DIR="$(abspath $(DEMO))/database" $(BIN)/python -m fiftyone_resclip.bench.evaluation benchmarks/evaluation.json
+	$(BIN)/python -m fiftyone_resclip.bench.evaluation benchmarks/evaluation.json
 	$(BIN)/python -m fiftyone_resclip.bench.reprompt benchmarks/reprompt.json
 	$(BIN)/python -m fiftyone_resclip.bench.speed benchmarks/speed.json
 	$(BIN)/python -m fiftyone_resclip.bench.pipeline benchmarks/pipeline.json
 	$(BIN)/python -m fiftyone_resclip.bench.startup benchmarks/startup.json
+	$(BIN)/python -m fiftyone_resclip.bench.readme README.md benchmarks
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache

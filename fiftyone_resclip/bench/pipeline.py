@@ -10,10 +10,11 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import fiftyone as fo
 import numpy as np
@@ -126,6 +127,22 @@ def tiny_model() -> ResCLIPModel:
 def large_model() -> ResCLIPModel:
     """ViT-B/16 shapes on whole images and 56 phrases."""
     return ResCLIPModel(CASES["voc21-like"].segmenter(Backbone.random(ARCHITECTURE, 0), "float32"))
+
+
+def table(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Gives the figures as the Markdown table of the README.
+
+    Args:
+        cases: from :func:`measure`, with model and threads
+
+    Returns:
+        its lines
+    """
+    lines = ["| network | processors for it | masks on disk | masks in the database |", "|---|---|---|---|"]
+    for case in cases:
+        disk, database = (f"{case[kind]['efficiency']:.2f}" for kind in ("disk", "database"))
+        lines.append(f"| {case['model']} | {case['network_threads']} | {disk} | {database} |")
+    return "\n".join(lines)
 
 
 def main() -> None:

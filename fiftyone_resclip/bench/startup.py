@@ -1,4 +1,4 @@
-"""What a user waits for before the first image: importing the package, and encoding the words.
+"""What a user waits for before the first image: importing the package, the App's server, and encoding the words.
 
 ``python -m fiftyone_resclip.bench.startup FILE`` writes the figures as JSON.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -18,21 +20,41 @@ import torch
 
 from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.bench.cases import ARCHITECTURE
+from fiftyone_resclip.database import require_database
+from fiftyone_resclip.install import install
 from fiftyone_resclip.provenance import provenance
 from fiftyone_resclip.vocabulary import Vocabulary
 
 _PHRASES = 6
 
 
-def import_ratio(rounds: int = 15) -> float:
+#: What the App's server does before it answers: load its own code, and all plugins it finds.
+SERVER = """
+import fiftyone.server.app
+from fiftyone.operators.registry import OperatorRegistry
+OperatorRegistry().list_operators()
+"""
+
+
+def import_ratio(rounds: int) -> float:
     """Times ``import fiftyone_resclip`` in fresh interpreters against their start without it."""
     pairs = [(_run("pass"), _run("import fiftyone_resclip")) for _ in range(rounds)]
     return median(imported / bare for bare, imported in pairs)
 
 
-def _run(code: str) -> float:
+def server_ratio(rounds: int) -> float:
+    """Times the start of the App's server with this plugin against its start without plugins."""
+    with tempfile.TemporaryDirectory() as folder:
+        bare, installed = Path(folder) / "none", Path(folder) / "plugins"
+        bare.mkdir()
+        install(installed, Path(folder) / "zoo")
+        pairs = [tuple(_run(SERVER, FIFTYONE_PLUGINS_DIR=str(plugins)) for plugins in (bare, installed)) for _ in range(rounds)]
+    return median(with_plugin / without for without, with_plugin in pairs)
+
+
+def _run(code: str, **environment: str) -> float:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | environment)
     return time.perf_counter() - start
 
 
@@ -52,13 +74,17 @@ def main() -> None:
     """Writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
+    parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
+    require_database()
     torch.set_num_threads(1)
     backbone = Backbone.random(ARCHITECTURE, 0)
     phrases = list(Vocabulary.preset("ade20k").flat_phrases[:_PHRASES])
     ours, plain = text_seconds(backbone, phrases)
     figures = {
-        "start_with_import_over_bare_start": round(import_ratio(), 3),
+        "rounds": options.rounds,
+        "start_with_import_over_bare_start": round(import_ratio(options.rounds), 3),
+        "server_with_plugin_over_without": round(server_ratio(options.rounds), 3),
         "text_phrases": len(phrases),
         "text_ratio_to_open_clip": round(ours / plain, 3),
     }
