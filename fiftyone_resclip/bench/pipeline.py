@@ -23,13 +23,15 @@ from PIL import Image
 
 from fiftyone_resclip import labeling
 from fiftyone_resclip.backbone import Backbone
-from fiftyone_resclip.bench.cases import ARCHITECTURE, CASES
+from fiftyone_resclip.bench.cases import ARCHITECTURE
 from fiftyone_resclip.bench.memory import resident_mib
 from fiftyone_resclip.database import require_database
-from fiftyone_resclip.model import ResCLIPModel, load_model
+from fiftyone_resclip.model import ResCLIPModel, default_config, load_model
 from fiftyone_resclip.provenance import provenance
+from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.tiny.measure import COLOURS_AND_GROUNDS
 from fiftyone_resclip.tiny.scenes import draw_scene
+from fiftyone_resclip.vocabulary import Vocabulary
 
 PHOTO_HW = (1200, 1600)
 _DIFFERENT = 20
@@ -125,8 +127,9 @@ def tiny_model() -> ResCLIPModel:
 
 
 def large_model() -> ResCLIPModel:
-    """ViT-B/16 shapes on whole images and 56 phrases."""
-    return ResCLIPModel(CASES["voc21-like"].segmenter(Backbone.random(ARCHITECTURE, 0), "float32"))
+    """ViT-B/16 shapes on the same classes, with the settings that users get."""
+    vocabulary = Vocabulary.parse(list(COLOURS_AND_GROUNDS))
+    return ResCLIPModel(ResCLIP(Backbone.random(ARCHITECTURE, 0), vocabulary, default_config(ARCHITECTURE)))
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> str:
