@@ -244,10 +244,9 @@ def _words_table(ctx: Any) -> str:
     state = ctx.panel_state
     vocabulary = words.read(state, ctx.dataset)
     name, settings = method.read({"model": method.first_model(), **state})
-    with models.turn():
-        run = _results(ctx).config
-        labeller = models.model(name, settings, vocabulary)
-        table = phrase_table(ctx.view.limit(_DRAWN), run.gt_field, labeller, run.ignore_index)
+    run = _results(ctx).config
+    images = ctx.view.limit(_DRAWN)
+    table = models.in_turn(lambda: phrase_table(images, run.gt_field, models.model(name, settings, vocabulary), run.ignore_index))
     rows = [
         f"| {row.phrase} | {row.phrase_class} | {row.truth} | {100 * row.share:.1f} % | {'right' if row.right else 'wrong'} |"
         for row in table.taken()[: 2 * _ROWS]

@@ -10,6 +10,7 @@ from fiftyone_resclip.app import models
 from fiftyone_resclip.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from fiftyone_resclip.model import ResCLIPModel
     from fiftyone_resclip.plan import Plan
 
 _measured: dict[str, tuple[float, str]] = {}
@@ -27,7 +28,6 @@ def sentence(plan: Plan, vocabulary: Vocabulary, model: str, settings: Mapping[s
     Returns:
         one sentence; for a model that must be downloaded first, that it can't be said
     """
-    from fiftyone_resclip.plan import seconds_per_image
     from fiftyone_resclip.weights import is_at_hand
 
     if not is_at_hand(model):
@@ -36,8 +36,13 @@ def sentence(plan: Plan, vocabulary: Vocabulary, model: str, settings: Mapping[s
         return "There is nothing to do."
     key = json.dumps([model, settings, len(vocabulary.flat_phrases), plan.samples._dataset.name], sort_keys=True)
     if key not in _measured:
-        with models.turn():
-            runner = models.model(model, settings, vocabulary)
-            _measured[key] = seconds_per_image(plan.samples, runner), str(runner.segmenter.backbone.device)
+        _measured[key] = models.in_turn(lambda: _measure(plan, models.model(model, settings, vocabulary)))
     seconds, device = _measured[key]
     return f"About {seconds * plan.images:.0f} s on {device} ({seconds:.2f} s per image)."
+
+
+def _measure(plan: Plan, model: ResCLIPModel) -> tuple[float, str]:
+    """Seconds for an image, and where the model runs."""
+    from fiftyone_resclip.plan import seconds_per_image
+
+    return seconds_per_image(plan.samples, model), str(model.segmenter.backbone.device)

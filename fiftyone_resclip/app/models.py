@@ -1,11 +1,14 @@
-"""The models of the App's server: loaded once, shared by its threads, used by one operator at a time."""
+"""The models of the App's server: loaded once, shared by operators and panels, used by one at a time in a thread of their own.
+
+The server answers each request in one of many threads. If several of them computed, OpenMP would give each a team of its own, and
+teams that are more than the processors sleep between loops: on two processors a mask then takes nearly twice as long.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fiftyone_resclip.vocabulary import Vocabulary
@@ -16,14 +19,22 @@ if TYPE_CHECKING:
     from fiftyone_resclip.playground import Playground
 
 _T = TypeVar("_T")
-_TURN = Lock()
+_COMPUTING = ThreadPoolExecutor(1, thread_name_prefix="resclip")
 
 
-@contextmanager
-def turn() -> Iterator[None]:
-    """Waits until no other operator uses a model, and keeps the others waiting meanwhile."""
-    with _TURN:
-        yield
+def in_turn(work: Callable[[], _T]) -> _T:
+    """Does some work with a model when no other operator uses one.
+
+    Args:
+        work: is called in the thread that computes; it must not ask for a turn itself
+
+    Returns:
+        what ``work`` gave
+
+    Raises:
+        whatever ``work`` raises
+    """
+    return _COMPUTING.submit(work).result()
 
 
 def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
@@ -38,8 +49,7 @@ def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
     end = object()
     try:
         while True:
-            with turn():
-                value = next(steps, end)
+            value = in_turn(lambda: next(steps, end))
             if value is end:
                 return
             yield value  # type: ignore[misc]  # not the mark of the end
@@ -51,7 +61,7 @@ def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
 
 @lru_cache(maxsize=2)
 def backbone(name: str) -> Backbone:
-    """Gives a loaded CLIP; ask for it in your :func:`turn`."""
+    """Gives a loaded CLIP; ask for it :func:`in_turn`."""
     from fiftyone_resclip.backbone import Backbone
 
     return Backbone.load(name)
@@ -59,7 +69,7 @@ def backbone(name: str) -> Backbone:
 
 @lru_cache(maxsize=1)
 def playground(name: str) -> Playground:
-    """Gives the playground over the shared CLIP; ask for it in your :func:`turn`."""
+    """Gives the playground over the shared CLIP; ask for it :func:`in_turn`."""
     from fiftyone_resclip.model import default_config
     from fiftyone_resclip.playground import Playground
 
@@ -67,7 +77,7 @@ def playground(name: str) -> Playground:
 
 
 def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> ResCLIPModel:
-    """Gives a model of its own over the shared CLIP; ask for it in your :func:`turn`.
+    """Gives a model of its own over the shared CLIP; ask for it :func:`in_turn`.
 
     Args:
         name: of ``config.MODELS``

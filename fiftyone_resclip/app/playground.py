@@ -94,11 +94,12 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
             panel.btn("download", label=f"Download {model} and use it", on_click=self.on_download)
             return
         path, vocabulary = _path(ctx), words.read(state, ctx.dataset)
-        with models.turn():
-            reading = models.playground(model).read(path, vocabulary, settings)
-            _picture(panel, reading, state.get("layer") or "classes", self.on_point, self.show_again)
-            _legend(panel, reading)
-            _attention(panel, reading, state.get("point"))
+        models.in_turn(lambda: self._draw(panel, models.playground(model).read(path, vocabulary, settings), state))
+
+    def _draw(self, panel: types.Object, reading: Reading, state: Any) -> None:
+        _picture(panel, reading, state.get("layer") or "classes", self.on_point, self.show_again)
+        _legend(panel, reading)
+        _attention(panel, reading, state.get("point"))
 
 
 def _path(ctx: Any) -> str:

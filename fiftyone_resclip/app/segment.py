@@ -68,8 +68,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
 
         plan, vocabulary = _plan(ctx), words.read(ctx.params, ctx.dataset)
         yield _progress(ctx, 0.0, "Loading the model")
-        with models.turn():
-            model = models.model(*method.read(ctx.params), vocabulary)
+        model = models.in_turn(lambda: models.model(*method.read(ctx.params), vocabulary))
         steps = labeling.iter_label(
             plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params)
         )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -15,6 +16,7 @@ from fiftyone_resclip.app import models, runs
 from fiftyone_resclip.app.messages import sentence
 from fiftyone_resclip.app.segment import Segment
 from fiftyone_resclip.app.stop import Stop
+from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.errors import ConfigError
 from fiftyone_resclip.labeling import label
 from fiftyone_resclip.model import load_model
@@ -85,8 +87,7 @@ def test_a_closed_browser_ends_the_run_and_frees_the_model(make_dataset: MakeDat
         next(steps)
     steps.close()  # as the server does when the browser goes
     assert runs.stop_all(dataset) == 0
-    with models.turn():
-        assert 0 < len(dataset.exists("words")) < 30
+    assert 0 < models.in_turn(lambda: len(dataset.exists("words"))) < 30
 
 
 def test_a_delegated_run_reports_progress_and_labels(installed: None, make_dataset: MakeDataset) -> None:
@@ -234,6 +235,23 @@ def test_a_model_is_used_by_one_at_a_time() -> None:
     for thread in threads:
         thread.join()
     assert len(seen) == 40 and max(map(len, seen)) == 1
+
+
+def test_whoever_asks_the_network_computes_in_one_thread(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    dataset, computed = make_dataset(3), list[int]()
+    trunk = Backbone.trunk
+
+    def noted(*arguments: Any) -> Any:
+        computed.append(threading.get_ident())
+        return trunk(*arguments)
+
+    with patch.object(Backbone, "trunk", noted):
+        for field in ("first", "second"):  # the server answers each request in another thread
+            asking = threading.Thread(target=lambda f=field: run(make_context(dataset, **FAST | {"label_field": f})))
+            asking.start()
+            asking.join()
+    assert len(dataset.exists("first")) == len(dataset.exists("second")) == 3
+    assert len(computed) >= 2 and len(set(computed)) == 1
 
 
 def test_saved_vocabularies_come_back() -> None:
