@@ -50,6 +50,14 @@ def test_a_large_photograph_with_150_classes_takes_less_than_500_mib(tmp_path: P
     assert 50 < float(run.stdout) < 500
 
 
+@pytest.mark.parametrize("case", ["voc21-like", "ade20k-like"])
+def test_the_published_cases_take_less_than_250_mib_above_the_weights(case: str) -> None:
+    command = [sys.executable, "-m", "fiftyone_resclip.bench.speed", "--peak-memory", case]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert 50 < float(run.stdout) < 250
+
+
 def test_labelling_2000_images_does_not_grow(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the images are too small to share
