@@ -98,6 +98,17 @@ def test_a_batch_gives_what_single_images_give_each_with_its_own_maximum() -> No
         torch.testing.assert_close(batch[index : index + 1], alone)
 
 
+@pytest.mark.parametrize("path_rule", [True, False])
+def test_a_batch_at_one_go_as_on_a_gpu_gives_what_image_by_image_gives(path_rule: bool) -> None:
+    draft, pixels = inputs(3)
+    draft = torch.cat([draft, draft.roll(5, dims=3)])  # images that differ in their labels
+    pixels = torch.cat([pixels, pixels])
+    sfr = SFR(path_rule=path_rule)
+    assert len(set(map(str, feedback.patch_labels(draft, pixels, 8, sfr, 40.0).tolist()))) > 1
+    at_one_go = feedback._feedback_map(draft, pixels, 8, sfr, 40.0)
+    torch.testing.assert_close(at_one_go, feedback.feedback_map(draft, pixels, 8, sfr, 40.0))
+
+
 def test_uncertain_pixels_count_as_phrase_zero() -> None:
     draft, pixels = inputs(1)
     sure = SFR(threshold=1.0, pamr=None)
