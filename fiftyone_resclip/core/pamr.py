@@ -79,7 +79,7 @@ class Refinement:
         self._table: Tensor | None = None
         if image.device.type == "cpu" and self._weights[0].numel() <= _TABLE_ENTRIES:
             self._table = _neighbour_table(self._image_hw, self.dilations)
-        self._by_rows = self._table is not None or (image.device.type == "cuda" and _kernel_works())
+        self._by_rows = self._table is not None or _kernel_works(image.device)
         if self._by_rows:
             self._weights = self._weights.flatten(2).transpose(1, 2).contiguous()
 
@@ -169,23 +169,32 @@ def _offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
 
 
 @cache
-def _kernel_works() -> bool:
-    """Whether the GPU's kernel can be had and computes what shifted views do."""
-    try:
-        from fiftyone_resclip.core import pamr_kernel
-
-        image = torch.linspace(-2, 2, 3 * 9 * 11, device="cuda").view(1, 3, 9, 11).sin()
-        weights, scores = affinity(image, (1, 4)), image.cos()
-        expected = sum(
-            (n * w[:, None] for n, w in zip(_neighbours(scores, (1, 4)), weights.unbind(1), strict=True)), start=0 * scores
-        )
-        rows, shares = (values.flatten(2).transpose(1, 2).contiguous() for values in (scores, weights))
-        gathered = torch.empty_like(rows)
-        pamr_kernel.gather(rows, shares, (9, 11), _offsets((1, 4)), gathered)
-        return torch.allclose(gathered.transpose(1, 2).view_as(scores), expected, atol=1e-5)
-    except Exception as error:  # Triton and the compiler behind it fail in ways of their own; shifted views always work
-        logger.warning("PAMR goes without its GPU kernel: %s", error)
+def _kernel_works(device: torch.device) -> bool:
+    """Whether a device has the kernel, and it computes what shifted views do."""
+    if device.type != "cuda":
         return False
+    try:
+        works, reason = _kernel_agrees(device), "it computes something else"
+    except Exception as error:  # Triton and the compiler behind it fail in ways of their own; shifted views always work
+        works, reason = False, str(error)
+    if not works:
+        logger.warning("PAMR goes without its GPU kernel: %s", reason)
+    return works
+
+
+def _kernel_agrees(device: torch.device) -> bool:
+    """Whether a step of the kernel is one of shifted views."""
+    from fiftyone_resclip.core import pamr_kernel
+
+    image = torch.linspace(-2, 2, 3 * 9 * 11, device=device).view(1, 3, 9, 11).sin()
+    weights, scores = affinity(image, (1, 4)), image.cos()
+    expected = torch.zeros_like(scores)
+    for other, weight in zip(_neighbours(scores, (1, 4)), weights.unbind(dim=1), strict=True):
+        expected += other * weight[:, None]
+    rows, shares = (values.flatten(2).transpose(1, 2).contiguous() for values in (scores, weights))
+    gathered = torch.empty_like(rows)
+    pamr_kernel.gather(rows, shares, (9, 11), _offsets((1, 4)), gathered)
+    return torch.allclose(gathered.transpose(1, 2).view_as(scores), expected, atol=1e-5)
 
 
 def _sizes(tensor: Tensor) -> tuple[int, ...]:

@@ -6,26 +6,31 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from fiftyone_resclip.core import pamr
 
 pytest.importorskip("triton", reason="Triton comes with torch's builds for GPUs")
 
 #: The kernel in Triton's own interpreter, which needs no GPU, against shifted views. It is chosen when Triton is imported.
-CODE = """
-import torch
-from fiftyone_resclip.core import pamr, pamr_kernel
+INTERPRET = """
+from unittest.mock import patch
 
+import torch
+from fiftyone_resclip.core import pamr
+
+assert pamr._kernel_agrees(torch.device("cpu"))
+pamr._TABLE_ENTRIES = 0
 for batch, channels, height, width, dilations in ((1, 1, 5, 3, (1,)), (2, 40, 12, 15, (1, 4)), (1, 32, 9, 40, (8, 16))):
     generator = torch.Generator().manual_seed(0)
     scores, image = (torch.rand(batch, n, height, width, generator=generator) for n in (channels, 3))
-    weights = pamr.affinity(image, dilations)
-    expected = sum(other * weights[:, n : n + 1] for n, other in enumerate(pamr._neighbours(scores, dilations)))
-    rows, shares = (values.flatten(2).transpose(1, 2).contiguous() for values in (scores, weights))
-    gathered = torch.full_like(rows, torch.nan)
-    pamr_kernel.gather(rows, shares, (height, width), pamr._offsets(dilations), gathered)
-    torch.testing.assert_close(gathered.transpose(1, 2).view_as(scores), expected, atol=1e-6, rtol=1e-6)
+    shifted = pamr.Refinement(image, 3, dilations)
+    with patch.object(pamr, "_kernel_works", lambda device: True):
+        gathered = pamr.Refinement(image, 3, dilations)
+    assert gathered._by_rows and not shifted._by_rows
+    torch.testing.assert_close(gathered(scores), shifted(scores), atol=1e-6, rtol=1e-6)
 print("agrees")
 """
-
 
 #: Triton brings the compiler for NVIDIA's GPUs, so the whole way down to machine code needs no GPU either.
 COMPILE = """
@@ -49,5 +54,12 @@ def test_the_kernel_compiles_for_a_gpu(tmp_path: Path) -> None:
 
 def test_the_kernel_of_gpus_agrees_with_shifted_views() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1"}
-    run = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", INTERPRET], env=environment, capture_output=True, text=True)
     assert run.stdout.strip() == "agrees", run.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here the kernel can run")
+def test_where_the_kernel_cant_run_pamr_says_so_and_goes_without(caplog: pytest.LogCaptureFixture) -> None:
+    pamr._kernel_works.cache_clear()
+    assert not pamr._kernel_works(torch.device("cuda"))
+    assert "PAMR goes without its GPU kernel" in caplog.text
