@@ -154,6 +154,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--network", choices=("resclip-tiny", ARCHITECTURE), help="only this one; ViT-B/16 takes long on a CPU")
     options = parser.parse_args()
     require_database()
     all_threads, cases = torch.get_num_threads(), []
@@ -164,6 +165,8 @@ def main() -> None:
             ("resclip-tiny", tiny_model, all_threads),
             (ARCHITECTURE, large_model, 1),
         ):
+            if options.network not in (None, name):
+                continue
             torch.set_num_threads(threads)
             cases.append({"model": name, "network_threads": threads, **measure(make(), paths, options.rounds)})
             print(cases[-1], flush=True)
