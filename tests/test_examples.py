@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import fiftyone as fo
 import pytest
 
 from fiftyone_resclip import cli
-from fiftyone_resclip.bench.speed import table as speed_table
+from fiftyone_resclip.bench.readme import TABLES, with_tables
 from fiftyone_resclip.tiny.measure import METHODS
 from tests.conftest import CLASSES
 
@@ -65,8 +66,14 @@ def measured(name: str) -> dict[str, Any]:
     return figures
 
 
-def test_the_speed_table_of_the_readme_is_the_measured_one() -> None:
-    assert speed_table(measured("speed.json")["cases"]) in README
+def test_the_tables_of_speed_are_the_measured_ones() -> None:
+    assert with_tables(README, ROOT / "benchmarks") == README
+    assert all(row in README for name, table in TABLES.items() for row in table(measured(name)["cases"]).splitlines())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.json")), ids=lambda path: path.name)
+def test_figures_belong_to_a_commit(path: Path) -> None:
+    assert re.fullmatch("[0-9a-f]{12}", measured(path.name)["commit"]), "measured on files that were changed since"
 
 
 def test_the_readme_says_how_quick_evaluation_is() -> None:
@@ -79,9 +86,12 @@ def test_the_readme_says_how_quick_evaluation_is() -> None:
     assert f"where `simple` is told the values, {given[0]} and {given[1]} times" in told
 
 
-def test_the_readme_says_how_well_reading_and_writing_hide() -> None:
-    disk, database = (f"{measured('pipeline.json')[kind]['efficiency']:.2f}" for kind in ("disk", "database"))
-    assert f"{disk} with masks on disk and {database} with masks in the database" in " ".join(README.split())
+def test_the_readme_says_how_long_text_takes() -> None:
+    case = next(case for case in measured("speed.json")["cases"] if case["case"] == "voc21-like")
+    assert (
+        f"a phrase in its 80 templates takes {case['text_of_a_phrase_to_plain']:.2f} times the plain forward of voc21-like"
+        in " ".join(README.split())
+    )
 
 
 def test_the_readme_says_how_long_other_words_take() -> None:
