@@ -160,7 +160,7 @@ def _compute_alone() -> None:
     """Keeps torch's loops in this thread from spreading over other processors.
 
     OpenMP gives each thread that starts a parallel loop a team of its own. As soon as the teams are more than the processors, all
-    of them sleep between loops instead of waiting awake, and on few processors the network takes nearly twice as long.
+    of them sleep between loops instead of waiting awake, and on few processors the network takes much longer.
     """
     torch.get_num_threads()  # sets the thread up, which would undo what follows
     threadpool_limits(1, user_api="openmp")

@@ -86,6 +86,10 @@ def test_the_readme_says_how_quick_evaluation_is() -> None:
     assert f"where `simple` is told the values, {given[0]} and {given[1]} times" in told
 
 
+def test_the_readme_says_how_many_images_were_labelled() -> None:
+    assert f"labelling {measured('pipeline.json')['images']} JPEGs of two megapixels" in " ".join(README.split())
+
+
 def test_the_readme_says_how_long_text_takes() -> None:
     case = next(case for case in measured("speed.json")["cases"] if case["case"] == "voc21-like")
     assert (

@@ -1,7 +1,7 @@
 """The models of the App's server: loaded once, shared by operators and panels, used by one at a time in a thread of their own.
 
 The server answers each request in one of many threads. If several of them computed, OpenMP would give each a team of its own, and
-teams that are more than the processors sleep between loops: on two processors a mask then takes nearly twice as long.
+teams that are more than the processors sleep between loops: on few processors a mask then takes much longer.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +25,7 @@ from fiftyone_resclip import labeling
 from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.bench.cases import ARCHITECTURE
 from fiftyone_resclip.bench.memory import resident_mib
+from fiftyone_resclip.bench.timing import seconds
 from fiftyone_resclip.database import require_database
 from fiftyone_resclip.model import ResCLIPModel, default_config, load_model
 from fiftyone_resclip.provenance import provenance
@@ -62,10 +63,12 @@ def compute_seconds(model: ResCLIPModel, paths: Sequence[Path]) -> float:
     """Times the network's work alone, on images that have been read before, in the batches of :func:`labeling.label`."""
     read = model.build_get_item()
     pictures = [read({"filepath": str(path)}) for path in paths[:_DIFFERENT]]
-    start = time.perf_counter()
-    for first in range(0, len(paths), _BATCH):
-        model.label_maps([pictures[index % _DIFFERENT] for index in range(first, min(first + _BATCH, len(paths)))])
-    return time.perf_counter() - start
+
+    def compute() -> None:
+        for first in range(0, len(paths), _BATCH):
+            model.label_maps([pictures[index % _DIFFERENT] for index in range(first, min(first + _BATCH, len(paths)))])
+
+    return seconds(compute)
 
 
 def label_seconds(model: ResCLIPModel, paths: Sequence[Path], output_dir: Path | None) -> tuple[float, float]:
@@ -81,11 +84,10 @@ def label_seconds(model: ResCLIPModel, paths: Sequence[Path], output_dir: Path |
     """
     with _dataset(paths) as dataset:
         held: list[float] = []
-        start = time.perf_counter()
-        labeling.label(
-            dataset, model, output_dir=output_dir, batch_size=_BATCH, progress=lambda report: held.append(resident_mib())
+        run = partial(
+            labeling.label, output_dir=output_dir, batch_size=_BATCH, progress=lambda report: held.append(resident_mib())
         )
-        return time.perf_counter() - start, held[-1] - held[len(held) // 4]
+        return seconds(lambda: run(dataset, model)), held[-1] - held[len(held) // 4]
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -20,6 +19,7 @@ import torch
 
 from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.bench.cases import ARCHITECTURE
+from fiftyone_resclip.bench.timing import seconds
 from fiftyone_resclip.database import require_database
 from fiftyone_resclip.install import install
 from fiftyone_resclip.provenance import provenance
@@ -53,21 +53,19 @@ def server_ratio(rounds: int) -> float:
 
 
 def _run(code: str, **environment: str) -> float:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | environment)
-    return time.perf_counter() - start
+    return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | environment))
 
 
 def text_seconds(backbone: Backbone, phrases: list[str]) -> tuple[float, float]:
     """Times the encoding of phrases in all templates: ours, and open_clip's own text tower on the same sentences."""
     texts = [template(phrase) for phrase in phrases for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-    start = time.perf_counter()
-    backbone.encode_text(phrases)
-    between = time.perf_counter()
-    with torch.inference_mode():
+
+    @torch.inference_mode()
+    def plain() -> None:
         for batch in backbone.tokenizer(texts).split(256):
             backbone.model.encode_text(batch)
-    return between - start, time.perf_counter() - between
+
+    return seconds(lambda: backbone.encode_text(phrases)), seconds(plain)
 
 
 def main() -> None:

@@ -110,11 +110,16 @@ class Refinement:
 
     def _shifted(self, scores: Tensor) -> Tensor:
         for _ in range(self.steps):
-            moved = torch.zeros_like(scores)
-            for index, other in enumerate(_neighbours(scores, self.dilations)):
-                moved.addcmul_(other, self._weights[:, index : index + 1])
-            scores = moved
+            scores = _shifted_step(scores, self._weights, self.dilations)
         return scores
+
+
+def _shifted_step(scores: Tensor, weights: Tensor, dilations: Sequence[int]) -> Tensor:
+    """A step as shifted views: ``scores`` ``(B, c, H, W)``, ``weights`` from :func:`affinity`."""
+    moved = torch.zeros_like(scores)
+    for index, other in enumerate(_neighbours(scores, dilations)):
+        moved.addcmul_(other, weights[:, index : index + 1])
+    return moved
 
 
 def affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
@@ -188,13 +193,10 @@ def _kernel_agrees(device: torch.device) -> bool:
 
     image = torch.linspace(-2, 2, 3 * 9 * 11, device=device).view(1, 3, 9, 11).sin()
     weights, scores = affinity(image, (1, 4)), image.cos()
-    expected = torch.zeros_like(scores)
-    for other, weight in zip(_neighbours(scores, (1, 4)), weights.unbind(dim=1), strict=True):
-        expected += other * weight[:, None]
     rows, shares = (values.flatten(2).transpose(1, 2).contiguous() for values in (scores, weights))
     gathered = torch.empty_like(rows)
     pamr_kernel.gather(rows, shares, (9, 11), _offsets((1, 4)), gathered)
-    return torch.allclose(gathered.transpose(1, 2).view_as(scores), expected, atol=1e-5)
+    return torch.allclose(gathered.transpose(1, 2).view_as(scores), _shifted_step(scores, weights, (1, 4)), atol=1e-5)
 
 
 def _sizes(tensor: Tensor) -> tuple[int, ...]:

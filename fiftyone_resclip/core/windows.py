@@ -117,11 +117,8 @@ class Mosaic(NamedTuple):
             strip = self.patches[..., used] @ shares.to(device, non_blocking=True)
             for rows in _slices(self.image_hw[0], max(values // strip[0].numel(), 1)):
                 used, shares = _in_use(self.row_shares[:, rows])
-                yield (
-                    rows,
-                    columns,
-                    (shares.T.to(device, non_blocking=True) @ strip[used].flatten(1)).unflatten(1, strip.shape[1:]),
-                )
+                scores = shares.T.to(device, non_blocking=True) @ strip[used].flatten(1)
+                yield rows, columns, scores.unflatten(1, strip.shape[1:])
 
     def whole(self) -> Tensor:
         """Puts the image together, ``(Q, H, W)`` float32."""
