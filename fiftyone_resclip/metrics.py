@@ -57,10 +57,14 @@ def value_pairs(truth: Mask, prediction: Mask) -> ValuePairs:
     ends = np.append(np.flatnonzero((flat[1:] != flat[:-1]) | (other[1:] != other[:-1])), flat.size - 1)
     truth_values, rows = value_codes(flat[ends])
     values, columns = value_codes(other[ends])
-    narrow = np.uint16 if len(truth_values) * len(values) <= 2**16 else np.int64  # two bytes are sorted at once
-    joint = rows.astype(narrow) * np.array(len(values), narrow) + columns.astype(narrow)
-    pairs, places = np.unique(joint, return_inverse=True)
-    counts = np.bincount(places, weights=np.diff(ends, prepend=-1)).astype(np.int64)  # exact below 2^53
+    joint, lengths = rows.astype(np.int64) * len(values) + columns, np.diff(ends, prepend=-1)
+    if len(truth_values) * len(values) <= 2**16:  # few enough for a table
+        table = np.bincount(joint, weights=lengths)
+        pairs = np.flatnonzero(table)
+        counts = table[pairs].astype(np.int64)  # exact below 2^53
+    else:
+        pairs, places = np.unique(joint, return_inverse=True)
+        counts = np.bincount(places, weights=lengths).astype(np.int64)
     return ValuePairs(truth_values[pairs // len(values)], values[pairs % len(values)], counts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -82,6 +83,18 @@ def test_the_mean_is_taken_once_over_the_dataset() -> None:
 def test_narrow_integers_do_not_wrap() -> None:
     truth = np.full((3, 3), 199, np.uint8)
     assert metrics.confusion_matrix(truth, truth, 200)[199, 199] == 9
+
+
+@pytest.mark.parametrize(("values", "spread"), [(200, 1), (600, 7), (600, 30000)])
+def test_pairs_of_any_width_are_each_counted_once(values: int, spread: int) -> None:
+    """Few values are counted in a table, many are sorted; either way against Python's own count, pixel by pixel."""
+    rng = np.random.default_rng(0)
+    truth, prediction = (np.repeat(rng.integers(0, values, (20, 60)) * spread, 3, axis=1) for _ in range(2))
+    truth[0], prediction[0] = 5 * spread, 0  # a run of a row
+    counted = metrics.value_pairs(truth, prediction)
+    found = zip(counted.truth.tolist(), counted.prediction.tolist(), counted.pixels.tolist(), strict=True)
+    expected = Counter(zip(truth.ravel().tolist(), prediction.ravel().tolist(), strict=True))
+    assert list(found) == [(*pair, pixels) for pair, pixels in sorted(expected.items())]
 
 
 def test_sizes_must_agree() -> None:
