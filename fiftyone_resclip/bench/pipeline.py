@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import fiftyone as fo
 import numpy as np
@@ -26,8 +26,9 @@ from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.bench.cases import ARCHITECTURE
 from fiftyone_resclip.bench.memory import resident_mib
 from fiftyone_resclip.bench.timing import seconds
+from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.database import require_database
-from fiftyone_resclip.model import ResCLIPModel, default_config, load_model
+from fiftyone_resclip.model import ResCLIPModel, Unreadable, default_config, load_model
 from fiftyone_resclip.provenance import provenance
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.tiny.measure import COLOURS_AND_GROUNDS
@@ -71,23 +72,47 @@ def compute_seconds(model: ResCLIPModel, paths: Sequence[Path]) -> float:
     return seconds(compute)
 
 
-def label_seconds(model: ResCLIPModel, paths: Sequence[Path], output_dir: Path | None) -> tuple[float, float]:
+class Run(NamedTuple):
+    """A whole run of :func:`labeling.label`.
+
+    Attributes:
+        seconds: from the first image to the last mask
+        busy: share of them in which the network was at work
+        growth_mib: by how much the process grew after its first quarter
+    """
+
+    seconds: float
+    busy: float
+    growth_mib: float
+
+
+class _Clocked(ResCLIPModel):
+    """Adds up how long the network is at work."""
+
+    seconds = 0.0
+
+    def label_maps(self, args: Sequence[Any]) -> list[LabelMap | Unreadable]:
+        label_maps: list[LabelMap | Unreadable] = []
+        self.seconds += seconds(lambda: label_maps.extend(ResCLIPModel.label_maps(self, args)))
+        return label_maps
+
+
+def label_run(model: ResCLIPModel, paths: Sequence[Path], output_dir: Path | None) -> Run:
     """Times a whole run.
 
     Args:
         model: the model
         paths: the images
         output_dir: for masks on disk; ``None`` puts them into the database
-
-    Returns:
-        seconds, and by how many MiB the process grew after its first quarter
     """
+    clocked, held = _Clocked(model.segmenter), list[float]()
+
+    def remember(report: labeling.LabelingReport) -> None:
+        held.append(resident_mib())
+
     with _dataset(paths) as dataset:
-        held: list[float] = []
-        run = partial(
-            labeling.label, output_dir=output_dir, batch_size=_BATCH, progress=lambda report: held.append(resident_mib())
-        )
-        return seconds(lambda: run(dataset, model)), held[-1] - held[len(held) // 4]
+        wall = seconds(lambda: labeling.label(dataset, clocked, output_dir=output_dir, batch_size=_BATCH, progress=remember))
+    return Run(wall, clocked.seconds / wall, held[-1] - held[len(held) // 4])
 
 
 @contextmanager
@@ -106,21 +131,29 @@ def measure(model: ResCLIPModel, paths: Sequence[Path], rounds: int) -> dict[str
     Args:
         model: the model
         paths: the images, from :func:`photographs`
-        rounds: how often each runs, in turn with the network alone
+        rounds: how often each runs; the network alone runs before and after each, since the processors' speed drifts
 
     Returns:
-        for ``disk`` and ``database``: ``efficiency``, compute-only time over wall time, and by how much memory grew
+        for ``disk`` and ``database``: ``efficiency``, compute-only time over wall time; ``busy``, the share of the
+        wall time in which the network was at work; and by how much memory grew
     """
-    compute_seconds(model, paths[:_DIFFERENT])
-    result = {}
+    runs = defaultdict[str, list[tuple[float, Run]]](list)
     with tempfile.TemporaryDirectory() as folder:
-        for kind, output_dir in (("disk", Path(folder)), ("database", None)):
-            pairs = [(compute_seconds(model, paths), *label_seconds(model, paths, output_dir)) for _ in range(rounds)]
-            result[kind] = {
-                "efficiency": round(median(compute / wall for compute, wall, _ in pairs), 3),
-                "growth_mib": round(max(growth for _, _, growth in pairs), 1),
-            }
-    return result
+        compute_seconds(model, paths[:_DIFFERENT])
+        before = compute_seconds(model, paths)
+        for _ in range(rounds):
+            for kind, output_dir in (("disk", Path(folder)), ("database", None)):
+                run, after = label_run(model, paths, output_dir), compute_seconds(model, paths)
+                runs[kind].append(((before + after) / 2 / run.seconds, run))
+                before = after
+    return {
+        kind: {
+            "efficiency": round(median(efficiency for efficiency, _ in pairs), 3),
+            "busy": round(median(run.busy for _, run in pairs), 3),
+            "growth_mib": round(max(run.growth_mib for _, run in pairs), 1),
+        }
+        for kind, pairs in runs.items()
+    }
 
 
 def tiny_model() -> ResCLIPModel:
@@ -145,7 +178,9 @@ def table(cases: Sequence[Mapping[str, Any]]) -> str:
     """
     lines = ["| network | processors for it | masks on disk | masks in the database |", "|---|---|---|---|"]
     for case in cases:
-        disk, database = (f"{case[kind]['efficiency']:.2f}" for kind in ("disk", "database"))
+        disk, database = (
+            f"{case[kind]['efficiency']:.2f}, busy {case[kind]['busy']:.0%}".replace("%", " %") for kind in ("disk", "database")
+        )
         lines.append(f"| {case['model']} | {case['network_threads']} | {disk} | {database} |")
     return "\n".join(lines)
 
@@ -154,7 +189,7 @@ def main() -> None:
     """Writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--network", choices=("resclip-tiny", ARCHITECTURE), help="only this one; ViT-B/16 takes long on a CPU")
     options = parser.parse_args()

@@ -13,3 +13,4 @@ def test_labelling_is_timed_to_the_end_for_both_kinds_of_masks(tmp_path: Path) -
     assert list(result) == ["disk", "database"]
     # whatever the machine does besides, a run can't be much quicker than the network alone, nor a hundred times slower
     assert all(0.01 < figures["efficiency"] < 3 for figures in result.values())
+    assert all(0.01 < figures["busy"] < 1 for figures in result.values())
