@@ -57,7 +57,10 @@ def _folder() -> Path | None:
 
 
 def _tower_key(backbone: Backbone) -> str:
-    """A name for all that a feature depends on but its phrase: weights, tokenizer, templates; made once a backbone."""
+    """A name for all that a feature depends on but its phrase: weights, what is done with them, tokenizer, templates.
+
+    Towers of equal weights may differ in their activation, as ``ViT-B-16`` and ``ViT-B-16-quickgelu`` do.
+    """
     if backbone not in _keys:
         _keys[backbone] = _digest(backbone)
     return _keys[backbone]
@@ -65,7 +68,10 @@ def _tower_key(backbone: Backbone) -> str:
 
 def _digest(backbone: Backbone) -> str:
     templates = [template("") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-    parts = (fingerprint(backbone.model, without="visual."), type(backbone.tokenizer).__name__, templates)
+    tower = backbone.model.transformer
+    heads = [module.num_heads for module in tower.modules() if hasattr(module, "num_heads")]
+    shape = (repr(tower), heads, backbone.model.attn_mask is None, backbone.model.text_pool_type)
+    parts = (fingerprint(backbone.model, without="visual."), shape, type(backbone.tokenizer).__name__, templates)
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from fiftyone_resclip.backbone import Backbone
 from fiftyone_resclip.text_cache import text_features
@@ -53,6 +54,20 @@ def test_other_weights_have_features_of_their_own(tiny: Backbone, folder: Path) 
     other.model.ln_final.weight.data.mul_(-1)
     assert not torch.allclose(text_features(tiny, ["snow"]), text_features(other, ["snow"]))
     assert len(list(folder.iterdir())) == 2
+
+
+def test_equal_weights_with_another_activation_have_features_of_their_own(tiny: Backbone, folder: Path) -> None:
+    other = Backbone.load("resclip-tiny", device="cpu")
+    for block in other.model.transformer.resblocks:
+        block.mlp.gelu = nn.Tanh()
+    assert not torch.allclose(text_features(tiny, ["snow"]), text_features(other, ["snow"]))
+
+
+def test_equal_weights_with_other_heads_have_features_of_their_own(tiny: Backbone, folder: Path) -> None:
+    other = Backbone.load("resclip-tiny", device="cpu")
+    for block in other.model.transformer.resblocks:
+        block.attn.num_heads = 1
+    assert not torch.allclose(text_features(tiny, ["snow"]), text_features(other, ["snow"]))
 
 
 def test_a_folder_that_can_not_be_written_costs_time_only(
