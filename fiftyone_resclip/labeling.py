@@ -148,12 +148,12 @@ def iter_label(
         with closing(batches), fo.ProgressBar(total=report.total, progress=progress) as bar:
             for labelled, unreadable in batches:
                 report.labelled += labelled
-                report.failures.update({item.filepath: item.reason for item in unreadable})
+                report.failures.update(unreadable)
                 report.seconds = time.monotonic() - started
                 bar.update(labelled + len(unreadable))
                 yield report
-    finally:
-        report.labelled = writer.labelled  # what was computed when the caller stopped has been written, too
+    finally:  # what was computed when the caller stopped has been written, too
+        report.labelled, report.failures, report.seconds = writer.labelled, writer.failures, time.monotonic() - started
 
 
 def _compute_alone() -> None:
@@ -171,7 +171,7 @@ class _Writer:
 
     def __init__(self, samples: Any, label_field: str, n_classes: int, output_dir: str | Path | None) -> None:
         self.samples, self.label_field, self.n_classes = samples, label_field, n_classes
-        self.labelled = 0
+        self.labelled, self.failures = 0, dict[str, str]()
         self.folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
 
     def encode(self, sample_id: str, outcome: LabelMap | Unreadable) -> tuple[str, fo.Segmentation] | Unreadable:
@@ -181,9 +181,9 @@ class _Writer:
         path = self.folder and self.folder / f"{sample_id}.png"
         return sample_id, masks.to_segmentation(outcome, self.n_classes, path)
 
-    def write(self, outcomes: list[tuple[str, fo.Segmentation] | Unreadable]) -> tuple[int, list[Unreadable]]:
-        """Saves a batch; gives the number of labels and what had none."""
-        unreadable = [outcome for outcome in outcomes if isinstance(outcome, Unreadable)]
+    def write(self, outcomes: list[tuple[str, fo.Segmentation] | Unreadable]) -> tuple[int, dict[str, str]]:
+        """Saves a batch; gives the number of labels, and the reason by file of what had none."""
+        unreadable = {outcome.filepath: outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
         by_id = dict(outcome for outcome in outcomes if not isinstance(outcome, Unreadable))
         if by_id:
             # A view of frames hands what is set on it to the videos; of these frames alone, or each batch would hand over all.
@@ -191,6 +191,7 @@ class _Writer:
             target = self.samples.select(list(by_id)) if frames else self.samples._dataset
             target.set_values(self.label_field, by_id, key_field="id")
         self.labelled += len(by_id)
+        self.failures |= unreadable
         return len(by_id), unreadable
 
 

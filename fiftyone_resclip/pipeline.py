@@ -47,7 +47,8 @@ def pipelined(
         what ``write`` gave, batch by batch, in order, after it has ended
 
     Raises:
-        whatever a step raises. Then, and when the caller stops, all that was computed is still written; nothing new begins
+        whatever a step raises; the last batches' writing, when the caller stops. All that was computed is still written then;
+        nothing new begins
     """
     reading, encoding, writing = (ThreadPoolExecutor(workers, initializer=initializer) for workers in (threads, threads, 1))
     batches = (items[start : start + batch_size] for start in range(0, len(items), batch_size))
@@ -64,6 +65,10 @@ def pipelined(
                 yield to_write.popleft().result()
         while to_write:
             yield to_write.popleft().result()
+    except GeneratorExit:
+        for written in to_write:
+            written.result()
+        raise
     finally:
         reading.shutdown(cancel_futures=True)
         encoding.shutdown()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 from fiftyone_resclip.errors import ConfigError, DatasetError
-from fiftyone_resclip.labeling import LabelingReport, iter_label, label
+from fiftyone_resclip.labeling import LabelingReport, _Writer, iter_label, label
 from fiftyone_resclip.model import PictureReader, ResCLIPModel, load_model
 
 MakeDataset = Callable[..., fo.Dataset]
@@ -45,6 +46,24 @@ def test_what_was_done_is_kept_when_the_run_stops_and_not_done_again(make_datase
     assert (report.total, report.labelled, report.skipped) == (9 - len(kept), 9 - len(kept), len(kept))
     assert {s.id: s.pred.id for s in dataset}.items() >= kept.items()
     assert f"{len(kept)} had a label already" in str(report)
+
+
+def test_a_run_that_stops_names_every_file_that_it_could_not_read(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = _Writer.write
+    monkeypatch.setattr(_Writer, "write", lambda *a: (threading.Event().wait(0.3), write(*a))[1])  # others are computed meanwhile
+    dataset = make_dataset(9)
+    broken = dataset.values("filepath")[2:]
+    for path in broken:
+        Path(path).write_bytes(b"nothing")
+    run = iter_label(dataset, fast_model, "pred", batch_size=2)
+    next(run)
+    report = next(run)
+    run.close()
+    assert report.labelled == 2
+    assert set(report.failures) == set(broken) & set(fast_model.failures)
+    assert len(report.failures) >= 4
 
 
 def test_overwriting_writes_the_same_files_again(make_dataset: MakeDataset, fast_model: ResCLIPModel, tmp_path: Path) -> None:

@@ -112,6 +112,28 @@ def test_stopping_keeps_what_was_computed_and_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
+def test_a_batch_that_can_not_be_written_is_an_error_even_after_stopping() -> None:
+    before = threading.active_count()
+    steps, second_computed = Steps(), threading.Event()
+
+    def compute(inputs: list[int]) -> Sequence[int]:
+        if steps.computed:
+            second_computed.set()
+        return steps.compute(inputs)
+
+    def write(encoded: list[str]) -> list[str]:
+        if steps.written:
+            raise OSError("the disk is full")
+        assert second_computed.wait(WAIT_SECONDS)
+        return steps.write(encoded)
+
+    run = steps.run(40, compute=compute, write=write)
+    next(run)
+    with pytest.raises(OSError, match="the disk is full"):
+        run.close()
+    assert threading.active_count() == before
+
+
 @pytest.mark.parametrize("step", ["read", "compute", "encode", "write"])
 def test_an_error_arrives_and_what_was_computed_before_is_written(step: str) -> None:
     before = threading.active_count()

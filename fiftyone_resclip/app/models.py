@@ -56,7 +56,7 @@ def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
     finally:
         close = getattr(steps, "close", None)
         if close is not None:
-            close()
+            in_turn(close)  # who stops waiting, by Ctrl-C, does not stop the step that runs
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -235,6 +236,33 @@ def test_a_model_is_used_by_one_at_a_time() -> None:
     for thread in threads:
         thread.join()
     assert len(seen) == 40 and max(map(len, seen)) == 1
+
+
+def test_a_run_that_is_interrupted_is_closed_after_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    step_runs, in_turn = threading.Event(), models.in_turn
+
+    def steps() -> Iterator[int]:
+        try:
+            yield 1
+            step_runs.set()
+            threading.Event().wait(0.2)
+            done.append("step")
+            yield 2
+        finally:
+            done.append("closed")
+
+    def left(work: Any) -> Any:
+        """Stops waiting for the work, as Ctrl-C does."""
+        threading.Thread(target=in_turn, args=(work,)).start()
+        assert step_runs.wait(20)
+        raise KeyboardInterrupt
+
+    ways = iter([in_turn, left, in_turn])
+    monkeypatch.setattr(models, "in_turn", lambda work: next(ways)(work))
+    with pytest.raises(KeyboardInterrupt):
+        list(models.by_turns(steps()))
+    assert done == ["step", "closed"]
 
 
 def test_whoever_asks_the_network_computes_in_one_thread(make_dataset: MakeDataset, make_context: MakeContext) -> None:
