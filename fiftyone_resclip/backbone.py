@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from fiftyone_resclip.architectures import refusal_message
 from fiftyone_resclip.core.attention import attention
+from fiftyone_resclip.core.devices import sent, whole_float32
 from fiftyone_resclip.core.linear import linear
 from fiftyone_resclip.core.text import ensemble
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
@@ -72,7 +73,7 @@ class Backbone:
         self._run_block: Callable[[ResidualAttentionBlock, Tensor], Tensor] = _run_block
         mean = getattr(model.visual, "image_mean", open_clip.OPENAI_DATASET_MEAN)
         std = getattr(model.visual, "image_std", open_clip.OPENAI_DATASET_STD)
-        self._mean, self._std = (255 * torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (mean, std))
+        self._mean, self._std = ((255 * torch.tensor(v, dtype=torch.float64)).float().view(1, 3, 1, 1) for v in (mean, std))
 
     @classmethod
     def load(
@@ -133,7 +134,7 @@ class Backbone:
 
     def normalise(self, image: Tensor) -> Tensor:
         """Turns ``(B, 3, H, W)`` uint8 into the network's normalised float32, on its device; a GPU is not waited for."""
-        image, mean, std = (values.to(self.device, non_blocking=True).float() for values in (image, self._mean, self._std))
+        image, mean, std = (sent(values, self.device).float() for values in (image, self._mean, self._std))
         return (image - mean) / std
 
     def compile(self, backend: str = "inductor") -> None:
@@ -173,7 +174,8 @@ class Backbone:
         """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or min(pixels.shape[-2:]) < self.patch_px:
             raise ShapeError(f"pixels must be (B, 3, H, W) with sides of at least {self.patch_px}, but got {tuple(pixels.shape)}")
-        patches = self._visual.conv1(pixels)
+        with whole_float32():
+            patches = self._visual.conv1(pixels)
         grid_hw = (patches.shape[2], patches.shape[3])
         class_token = self._visual.class_embedding.expand(len(patches), 1, -1)
         tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1) + self._positions(grid_hw)

@@ -92,7 +92,6 @@ class Batches:
             except torch.cuda.OutOfMemoryError:
                 if len(batch) == 1:
                     raise
-                torch.cuda.empty_cache()
                 self._sizes[kind] = len(batch) // 2
                 continue
             yield batch, result

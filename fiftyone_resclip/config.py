@@ -191,7 +191,8 @@ class ResCLIPConfig:
         max_long_side_px: the long side's limit, which wins over ``short_side_px``
         logit_scale: factor on cosines before the softmax over phrases, > 0
         prob_threshold: pixels less certain than this get the background class, or none; in [0, 1]
-        pamr: refinement of the final result; ``None`` is off, as published
+        pamr: refinement of the final result; ``None`` is off, as published. It takes several times phrases x pixels
+            x 4 bytes of memory
         remainder: what becomes of pixels beyond the last whole patch. ``"stretch"``, as measured: they are dropped and the scores
             stretched over them, up to a patch too far at the right and bottom. ``"pad"``: the image's edge is repeated up to
             a whole patch, so that nothing moves

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fiftyone_resclip.core.devices import sent
 from fiftyone_resclip.core.windows import Mosaic
 
 
@@ -21,27 +22,6 @@ class LabelMap(NamedTuple):
 
     labels: Tensor
     confidence: Tensor
-
-
-def class_probabilities(logits: Tensor, phrase_classes: Sequence[int], logit_scale: float) -> Tensor:
-    """Turns cosines with phrases into probabilities of classes: a class is as likely as its likeliest phrase.
-
-    Args:
-        logits: cosines, ``(Q, H, W)``
-        phrase_classes: the class of each phrase, ascending, every class at least once
-        logit_scale: factor before the softmax
-
-    Returns:
-        ``(C, H, W)`` float32; the sum over classes is at most 1, and 1 without synonyms
-
-    Differs:
-        the release builds a ``C x Q x H x W`` tensor for the same maximum
-    """
-    probs = (logit_scale * logits.float()).softmax(dim=0)
-    sizes = torch.bincount(torch.tensor(phrase_classes)).tolist()
-    if max(sizes) == 1:
-        return probs
-    return torch.stack([part.amax(dim=0) for part in probs.split(sizes)])
 
 
 class RunningLikeliest:
@@ -102,9 +82,10 @@ def label_map(
         the labels and the confidence of the class that was chosen
 
     Differs:
-        the release's area threshold fails, and would change nothing; off by default
+        the release's area threshold fails, and would change nothing; off by default. For the likeliest phrase of a class it
+        builds a ``C x Q x H x W`` tensor
     """
-    classes = torch.tensor(phrase_classes, dtype=torch.int16).to(logits.patches.device, non_blocking=True)
+    classes = sent(torch.tensor(phrase_classes, dtype=torch.int16), logits.patches.device)
     scaled = logits._replace(patches=logits.patches * logit_scale)
     result = _most_likely(scaled, classes, None)
     if min_area > 0:

@@ -180,6 +180,8 @@ def _kernel_works(device: torch.device) -> bool:
         return False
     try:
         works, reason = _kernel_agrees(device), "it computes something else"
+    except torch.cuda.OutOfMemoryError:  # says nothing of the kernel
+        raise
     except Exception as error:  # Triton and the compiler behind it fail in ways of their own; shifted views always work
         works, reason = False, str(error)
     if not works:

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from fiftyone_resclip.config import Window
+from fiftyone_resclip.core.devices import sent
 
 #: Values in a tile, and its columns, by kind of device: small for a processor's cache, large where each step costs a launch.
-_TILES = {"cpu": (2**18, 128), "cuda": (2**26, 2**14)}
+_TILES = {"cpu": (2**18, 128), "cuda": (2**24, 2**14)}
 
 
 class Box(NamedTuple):
@@ -114,10 +115,10 @@ class Mosaic(NamedTuple):
         values, width = _TILES["cpu" if device.type == "cpu" else "cuda"]
         for columns in _slices(self.image_hw[1], width):
             used, shares = _in_use(self.column_shares[:, columns])
-            strip = self.patches[..., used] @ shares.to(device, non_blocking=True)
+            strip = self.patches[..., used] @ sent(shares, device)
             for rows in _slices(self.image_hw[0], max(values // strip[0].numel(), 1)):
                 used, shares = _in_use(self.row_shares[:, rows])
-                scores = shares.T.to(device, non_blocking=True) @ strip[used].flatten(1)
+                scores = sent(shares.T, device) @ strip[used].flatten(1)
                 yield rows, columns, scores.unflatten(1, strip.shape[1:])
 
     def whole(self) -> Tensor:
@@ -145,7 +146,7 @@ def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, 
     rows, row_shares = _lines(row_spans, patches.shape[3], image_hw[0])
     columns, column_shares = _lines(column_spans, patches.shape[4], image_hw[1])
     side_by_side = patches.permute(0, 3, 2, 1, 4).flatten(3, 4).flatten(0, 1)
-    rows, columns = (order.to(patches.device, non_blocking=True) for order in (rows, columns))
+    rows, columns = (sent(order, patches.device) for order in (rows, columns))
     return Mosaic(side_by_side[rows][..., columns], row_shares, column_shares)
 
 

@@ -21,9 +21,11 @@ def label(
 
 def test_a_class_is_as_likely_as_its_likeliest_phrase() -> None:
     logits = scores(0)
-    probs = labels.class_probabilities(logits, [0, 0, 1, 2, 2], 40.0)
+    result = label(logits, (6, 7), [0, 0, 1, 2, 2])
     phrases = (40 * logits).softmax(0)
-    torch.testing.assert_close(probs, torch.stack([phrases[:2].amax(0), phrases[2], phrases[3:].amax(0)]))
+    classes = torch.stack([phrases[:2].amax(0), phrases[2], phrases[3:].amax(0)])
+    torch.testing.assert_close(result.confidence, classes.amax(0))
+    assert torch.equal(result.labels.long(), classes.argmax(0))
 
 
 @given(st.integers(0, 500), st.permutations(range(5)))

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -63,3 +64,12 @@ def test_where_the_kernel_cant_run_pamr_says_so_and_goes_without(caplog: pytest.
     pamr._kernel_works.cache_clear()
     assert not pamr._kernel_works(torch.device("cuda"))
     assert "PAMR goes without its GPU kernel" in caplog.text
+
+
+def test_a_gpu_that_was_full_once_keeps_its_kernel() -> None:
+    pamr._kernel_works.cache_clear()
+    with patch.object(pamr, "_kernel_agrees", side_effect=[torch.cuda.OutOfMemoryError("full"), True]):
+        with pytest.raises(torch.cuda.OutOfMemoryError):
+            pamr._kernel_works(torch.device("cuda"))
+        assert pamr._kernel_works(torch.device("cuda"))
+    pamr._kernel_works.cache_clear()

@@ -178,17 +178,19 @@ def _check_image(outcome: Outcome, segmenter: ResCLIP, image: Tensor, case: Case
     scores = upsample(scores[None], out_hw)[0]
     grid = slice(case["seg_logits_offset"], None, case["seg_logits_stride"])
     outcome.note("map_logits", _largest(scores[:, grid, grid], gold["seg_logits_sub"]), limit)
-    probability = _normalised(scores[:, ::4, ::4], gold["query_idx"].tolist(), segmenter.config.logit_scale).amax(dim=0)
+    # the file's class probabilities were made to sum to one; ours are those before that, as labels and thresholds use them
+    total = _class_total(scores[:, ::4, ::4], gold["query_idx"].tolist(), segmenter.config.logit_scale)
+    probability = result.confidence[::4, ::4] / total
     # float16 in the file; beyond that, a probability moves with its logits times the scale
     off = np.abs(probability.numpy() - gold["class_maxprob"].astype(np.float32)) > 5e-4 + segmenter.config.logit_scale * limit
     # PAMR at a resized image divides by the spread of saturated regions, which is nothing but the rounding of the resize
     outcome.note("confidence", float(off.mean()), 0.01 if case["final_pamr_steps"] else 0)
 
 
-def _normalised(scores: Tensor, classes: list[int], scale: float) -> Tensor:
-    """The files hold class probabilities that sum to one; labels and thresholds come from the values before that."""
-    probs = labels.class_probabilities(scores, classes, scale)
-    return probs / probs.sum(dim=0)
+def _class_total(scores: Tensor, classes: list[int], scale: float) -> Tensor:
+    """The sum over classes of the probability of their likeliest phrase, ``(H, W)``."""
+    probs, of = (scale * scores).softmax(dim=0), torch.tensor(classes)
+    return torch.stack([probs[of == index].amax(dim=0) for index in of.unique()]).sum(dim=0)
 
 
 def check_units(folder: Path, kind: str, backbone: Backbone) -> Iterator[Outcome]:
@@ -246,10 +248,11 @@ def _unit_post(gold: Arrays, folder: Path, backbone: Backbone) -> Iterator[Outco
         scores = torch.from_numpy(gold[f"{name}/seg_logits"].astype(np.float32))
         classes, scale = gold[f"{name}/query_idx"].tolist(), float(gold[f"{name}/logit_scale"])
         outcome = Outcome(f"unit_post {name}")
-        outcome.note("class_probs", _largest(_normalised(scores, classes, scale), gold[f"{name}/class_probs"]), 1e-6)
         ours = labels.label_map(
             Mosaic.of(scores), classes, logit_scale=scale, threshold=float(gold[f"{name}/prob_thd"]), fallback=0
         )
+        likeliest = gold[f"{name}/class_probs"].max(axis=0)
+        outcome.note("class_probs", _largest(ours.confidence / _class_total(scores, classes, scale), likeliest), 1e-6)
         outcome.note("label_map", float((ours.labels.numpy() != gold[f"{name}/label"]).mean()), 0)
         yield outcome
 
