@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 _PACKAGES = ("fiftyone-resclip", "torch", "open_clip_torch", "fiftyone", "numpy", "pillow")
+_WRITTEN = [f":(top,exclude){path}" for path in ("benchmarks", "README.md", "fiftyone_resclip/tiny/CARD.md")]
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
-    """Describes this run.
+    """Describes this run; to be asked for at its start, before the checkout may change.
 
     Args:
         device ("cpu"): where the figures are measured; for a GPU its model is named
@@ -39,14 +40,19 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str:
-    """The checkout's commit, with a ``+`` where files differ from it; ``unknown`` outside a checkout of this project."""
+    """The checkout's commit, with a ``+`` where files differ from it; ``unknown`` outside a checkout of this project.
+
+    What the benchmarks themselves write does not count: the figures, and the README and the card with their tables.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], check=True, capture_output=True)
-        head = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True
-        ).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain"], check=True, capture_output=True, text=True).stdout.strip()
+        _output(*git, "ls-files", "--error-unmatch", Path(__file__).name)
+        head = _output(*git, "rev-parse", "--short=12", "HEAD")
+        changed = _output(*git, "status", "--porcelain", "--", ":(top)", *_WRITTEN)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("+" if changed else "")
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

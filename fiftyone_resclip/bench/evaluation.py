@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    cases = []
+    origin, cases = provenance(), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for case, on_disk in (("masks on disk", True), ("masks in the database", False)):
@@ -108,7 +108,7 @@ def main() -> None:
             print(f"{case}: {told} times as fast as FiftyOne's simple, {by_default} times if that is not told the values")
         growth = memory_growth_mib(folder, 10 * options.images) if sys.platform == "linux" else None
     figures = {
-        **provenance(),
+        **origin,
         "fiftyone": fo.__version__,
         "image_hw": _SIZE[::-1],
         "classes": _CLASSES,

@@ -194,6 +194,7 @@ def main() -> None:
     parser.add_argument("--network", choices=("resclip-tiny", ARCHITECTURE), help="only this one; ViT-B/16 takes long on a CPU")
     options = parser.parse_args()
     require_database()
+    origin = provenance()
     all_threads, cases = torch.get_num_threads(), []
     with tempfile.TemporaryDirectory() as folder:
         paths = photographs(Path(folder), options.images)
@@ -208,7 +209,7 @@ def main() -> None:
             cases.append({"model": name, "network_threads": threads, **measure(make(), paths, options.rounds)})
             print(cases[-1], flush=True)
     about = {"images": options.images, "photo_hw": list(PHOTO_HW), "rounds": options.rounds}
-    options.file.write_text(json.dumps({**provenance(), **about, "cases": cases}, indent=2) + "\n", encoding="utf-8")
+    options.file.write_text(json.dumps({**origin, **about, "cases": cases}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -79,11 +79,12 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    origin = provenance()
     backbone, config = Backbone.random(ARCHITECTURE, SEED), preset("ade20k")
     _round(backbone, config, options.rounds, IMAGE_HW)  # warms up
     setting = {"architecture": ARCHITECTURE, "weights": f"random, seed {SEED}", "image_hw": IMAGE_HW, "classes": CLASSES}
     figures = {**setting, "rounds": options.rounds, **measure(backbone, config, options.rounds, IMAGE_HW)}
-    options.file.write_text(json.dumps({**provenance(), **figures}, indent=2) + "\n", encoding="utf-8")
+    options.file.write_text(json.dumps({**origin, **figures}, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=2))
 
 

@@ -29,6 +29,8 @@ from fiftyone_resclip.config import Precision
 from fiftyone_resclip.provenance import provenance
 
 _PHRASES = 4
+#: What :func:`fiftyone_resclip.label` gives a GPU at once.
+_GPU_IMAGES = 16
 
 
 def plain_forward(backbone: Backbone, batches: Sequence[Tensor], precision: Precision) -> Callable[[], None]:
@@ -77,17 +79,19 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
     case = CASES[name]
     segmenter, image = case.segmenter(backbone, precision), case.image
     ours = partial(segmenter.segment, [image], [case.photo_hw])
+    ours()  # on a GPU, the first run finds out how large batches may be
     with calls_of(Backbone, "trunk") as calls:
         ours()
     batches = [pixels for pixels, *_ in calls]
     plain = plain_forward(backbone, batches, precision)
     plain()
-    with stage_clock() as stages:
-        pairs = [(seconds(plain, backbone.device.type), seconds(ours, backbone.device.type)) for _ in range(rounds)]
+    timed = partial(seconds, device=backbone.device.type)
+    pairs = [(timed(plain), timed(ours)) for _ in range(rounds)]
+    with stage_clock(backbone.device.type) as stages:
+        total = sum(timed(ours) for _ in range(rounds))
     phrases = segmenter.vocabulary.flat_phrases[:_PHRASES]
-    text = seconds(partial(backbone.encode_text, phrases), backbone.device.type) / len(phrases)
-    total = sum(own for _, own in pairs)
-    shares = {stage: round(seconds / total, 4) for stage, seconds in stages.items()}
+    text = timed(partial(backbone.encode_text, phrases)) / len(phrases)
+    shares = {stage: round(spent / total, 4) for stage, spent in stages.items()}
     figures = {
         "case": name,
         "image_hw": list(case.image_hw),
@@ -100,9 +104,19 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
         "stage_shares": shares | {"rest": round(1 - sum(shares.values()), 4)},
     }
     if backbone.device.type == "cuda":  # on a CPU that others use, too, only ratios say something
-        figures["images_per_second"] = round(1 / median(own for _, own in pairs), 3)
-        figures["plain_images_per_second"] = round(1 / median(other for other, _ in pairs), 3)
+        figures["peak_memory_mib"] = _gpu_peak_mib(ours)
+        many = partial(segmenter.segment, [image] * _GPU_IMAGES, [case.photo_hw] * _GPU_IMAGES)
+        many()
+        figures["images_at_once"] = _GPU_IMAGES
+        figures["images_per_second"] = round(_GPU_IMAGES / median(timed(many) for _ in range(rounds)), 2)
     return figures
+
+
+def _gpu_peak_mib(work: Callable[[], Any]) -> float:
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
 
 
 def peak_memory(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> float:
@@ -171,6 +185,7 @@ def main() -> None:
     parser.add_argument("--plain", type=json.loads, default=(), help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    origin = provenance(options.device)
     if options.peak_memory:
         print(peak_memory(options.peak_memory, options.plain))
         return
@@ -186,7 +201,7 @@ def main() -> None:
     print(table(cases))
     if options.file:
         about = {"architecture": ARCHITECTURE, "precision": options.precision, "rounds": options.rounds}
-        content = {**about, **provenance(options.device), "cases": cases}
+        content = {**about, **origin, "cases": cases}
         options.file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

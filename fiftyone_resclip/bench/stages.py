@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from unittest.mock import patch
 
 from fiftyone_resclip import segmenter
 from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.bench.timing import seconds
 from fiftyone_resclip.core import feedback, pamr
 
 #: Stage by the function that does it; what one calls of another counts for the other only.
@@ -29,33 +29,35 @@ STAGES: Sequence[tuple[str, Any, str]] = (
 
 
 @contextmanager
-def stage_clock() -> Iterator[dict[str, float]]:
+def stage_clock(device: str = "cpu") -> Iterator[dict[str, float]]:
     """Times the stages of whatever runs inside.
+
+    Args:
+        device ("cpu"): where it runs; a GPU is waited for before and after each stage, so the whole takes longer than without
 
     Yields:
         seconds by stage, filled as it runs
     """
-    seconds: dict[str, float] = defaultdict(float)
+    spent: dict[str, float] = defaultdict(float)
     running: list[float] = []
 
     def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def wrapper(*arguments: Any, **keywords: Any) -> Any:
             running.append(0.0)
-            start = time.perf_counter()
-            result = function(*arguments, **keywords)
-            total = time.perf_counter() - start
-            seconds[stage] += total - running.pop()
+            results: list[Any] = []
+            total = seconds(lambda: results.append(function(*arguments, **keywords)), device)
+            spent[stage] += total - running.pop()
             if running:
                 running[-1] += total
-            return result
+            return results[0]
 
         return wrapper
 
     with ExitStack() as stack:
         for stage, owner, name in STAGES:
             stack.enter_context(patch.object(owner, name, timed(stage, getattr(owner, name))))
-        yield seconds
+        yield spent
 
 
 @contextmanager

@@ -76,6 +76,7 @@ def main() -> None:
     options = parser.parse_args()
     require_database()
     torch.set_num_threads(1)
+    origin = provenance()
     backbone = Backbone.random(ARCHITECTURE, 0)
     phrases = list(Vocabulary.preset("ade20k").flat_phrases[:_PHRASES])
     ours, plain = text_seconds(backbone, phrases)
@@ -87,7 +88,7 @@ def main() -> None:
         "text_ratio_to_open_clip": round(ours / plain, 3),
     }
     print(figures)
-    options.file.write_text(json.dumps({**provenance(), **figures}, indent=2) + "\n", encoding="utf-8")
+    options.file.write_text(json.dumps({**origin, **figures}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ def seconds(work: Callable[[], Any], device: str = "cpu") -> float:
 
     Args:
         work: is called once
-        device ("cpu"): where it runs; a GPU is waited for
+        device ("cpu"): where it runs; a GPU is waited for, before and after
 
     Returns:
         seconds
     """
+    if device == "cuda":
+        torch.cuda.synchronize()
     started = time.perf_counter()
     work()
     if device == "cuda":
