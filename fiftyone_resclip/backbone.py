@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from fiftyone_resclip.architectures import refusal_message
 from fiftyone_resclip.core.attention import attention
-from fiftyone_resclip.core.devices import sent, whole_float32
+from fiftyone_resclip.core.devices import sent
 from fiftyone_resclip.core.linear import linear
 from fiftyone_resclip.core.text import ensemble
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
@@ -174,8 +174,7 @@ class Backbone:
         """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or min(pixels.shape[-2:]) < self.patch_px:
             raise ShapeError(f"pixels must be (B, 3, H, W) with sides of at least {self.patch_px}, but got {tuple(pixels.shape)}")
-        with whole_float32():
-            patches = self._visual.conv1(pixels)
+        patches = self._visual.conv1(pixels)
         grid_hw = (patches.shape[2], patches.shape[3])
         class_token = self._visual.class_embedding.expand(len(patches), 1, -1)
         tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1) + self._positions(grid_hw)

@@ -1,8 +1,6 @@
-"""What a GPU needs to be told, and a processor does not mind."""
+"""Tensors on their way to another device."""
 
 from __future__ import annotations
-
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -21,10 +19,3 @@ def sent(values: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and values.device.type == "cpu":
         values = values.pin_memory()
     return values.to(device, non_blocking=True)
-
-
-def whole_float32() -> AbstractContextManager[None]:
-    """Keeps a GPU from rounding float32 to 10 bits in convolutions, as cuDNN does by default; matrix products never do."""
-    cudnn = torch.backends.cudnn
-    as_they_are = {"enabled": cudnn.enabled, "benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
-    return cudnn.flags(**as_they_are, allow_tf32=False)

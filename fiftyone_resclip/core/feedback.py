@@ -14,7 +14,6 @@ from torch.nn import functional
 from fiftyone_resclip.config import SFR
 from fiftyone_resclip.core import pamr
 from fiftyone_resclip.core.attention import patch_offsets
-from fiftyone_resclip.core.devices import whole_float32
 from fiftyone_resclip.core.labels import RunningLikeliest
 from fiftyone_resclip.core.windows import upsample
 
@@ -123,9 +122,7 @@ def blurred_rows(matrix: Tensor, sigma: float) -> Tensor:
     taps += 1 - taps % 2
     offsets = torch.arange(taps, dtype=matrix.dtype, device=matrix.device) - taps // 2
     kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).view(1, 1, -1)
-    with whole_float32():
-        blurred = functional.conv1d(matrix.reshape(-1, 1, patches), kernel, padding=taps // 2)
+    blurred = functional.conv1d(matrix.reshape(-1, 1, patches), (kernel / kernel.sum()).view(1, 1, -1), padding=taps // 2)
     blurred = blurred.view_as(matrix)
     return blurred / (blurred.sum(dim=-1, keepdim=True) + 1e-8)
 
