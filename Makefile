@@ -1,6 +1,6 @@
 # make demo    sets up and runs the main job, offline        make test    sets up and passes the tests
 # make check   style, types, layers                          make format  lets ruff put the style right
-# make bench   measures, into benchmarks/                     APP=1        opens the App after the demo
+# make bench   measures, into benchmarks/results/             APP=1        opens the App after the demo
 
 PYTHON ?= python3
 VENV := .venv
@@ -31,13 +31,13 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED)
-	$(BIN)/python -m fiftyone_resclip.tiny.measure benchmarks/tiny.json
-	$(BIN)/python -m fiftyone_resclip.bench.evaluation benchmarks/evaluation.json
-	$(BIN)/python -m fiftyone_resclip.bench.reprompt benchmarks/reprompt.json
-	$(BIN)/python -m fiftyone_resclip.bench.speed benchmarks/speed.json
-	$(BIN)/python -m fiftyone_resclip.bench.pipeline benchmarks/pipeline.json
-	$(BIN)/python -m fiftyone_resclip.bench.startup benchmarks/startup.json
-	$(BIN)/python -m fiftyone_resclip.bench.readme README.md benchmarks
+	$(BIN)/python -m benchmarks.tiny benchmarks/results/tiny.json
+	$(BIN)/python -m benchmarks.evaluation benchmarks/results/evaluation.json
+	$(BIN)/python -m benchmarks.reprompt benchmarks/results/reprompt.json
+	$(BIN)/python -m benchmarks.speed benchmarks/results/speed.json
+	$(BIN)/python -m benchmarks.pipeline benchmarks/results/pipeline.json
+	$(BIN)/python -m benchmarks.startup benchmarks/results/startup.json
+	$(BIN)/python -m benchmarks.readme README.md benchmarks/results
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache

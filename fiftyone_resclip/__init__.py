@@ -9,29 +9,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fiftyone_resclip.backbone import Backbone as Backbone
+    from fiftyone_resclip.clip.backbone import Backbone as Backbone
     from fiftyone_resclip.config import PAMR as PAMR
-    from fiftyone_resclip.config import PRESETS as PRESETS
     from fiftyone_resclip.config import RCS as RCS
     from fiftyone_resclip.config import SFR as SFR
     from fiftyone_resclip.config import ResCLIPConfig as ResCLIPConfig
     from fiftyone_resclip.config import Window as Window
-    from fiftyone_resclip.config import preset as preset
     from fiftyone_resclip.errors import ResCLIPError as ResCLIPError
-    from fiftyone_resclip.evaluation import evaluate as evaluate
-    from fiftyone_resclip.labeling import label as label
+    from fiftyone_resclip.evaluation.evaluate import evaluate as evaluate
+    from fiftyone_resclip.labeling.label import label as label
     from fiftyone_resclip.model import load_model as load_model
+    from fiftyone_resclip.presets import PRESETS as PRESETS
+    from fiftyone_resclip.presets import preset as preset
     from fiftyone_resclip.segmenter import ResCLIP as ResCLIP
     from fiftyone_resclip.vocabulary import BACKGROUND_WORDS as BACKGROUND_WORDS
     from fiftyone_resclip.vocabulary import Vocabulary as Vocabulary
 
 _HOMES = {
-    "backbone": ("Backbone",),
-    "config": ("PAMR", "PRESETS", "RCS", "SFR", "ResCLIPConfig", "Window", "preset"),
+    "clip.backbone": ("Backbone",),
+    "config": ("PAMR", "RCS", "SFR", "ResCLIPConfig", "Window"),
     "errors": ("ResCLIPError",),
-    "evaluation": ("evaluate",),
-    "labeling": ("label",),
+    "evaluation.evaluate": ("evaluate",),
+    "labeling.label": ("label",),
     "model": ("load_model",),
+    "presets": ("PRESETS", "preset"),
     "segmenter": ("ResCLIP",),
     "vocabulary": ("BACKGROUND_WORDS", "Vocabulary"),
 }

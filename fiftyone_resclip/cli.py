@@ -55,7 +55,9 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", type=Path, help="folder that holds the benchmarks' folders; nothing is downloaded")
     parser.add_argument("--dataset", help="instead of a benchmark: name of a FiftyOne dataset of yours")
     parser.add_argument("--ground-truth", default="ground_truth", metavar="FIELD", help="its field of true masks")
-    parser.add_argument("--ignore-index", default="255", metavar="VALUES", help="its void values, parted by commas")
+    parser.add_argument(
+        "--ignore-index", default="auto", metavar="VALUES", help="void values, separated by commas; by default 255"
+    )
     parser.add_argument("--classes", type=Path, help="text file with its classes and their words; by default the field's names")
     parser.add_argument("--preset", default="ade20k", help="settings to start from, for a dataset of yours")
     parser.add_argument("--limit", type=int, help="only so many images")
@@ -74,7 +76,7 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
 
 
 def _architectures(options: argparse.Namespace) -> None:
-    from fiftyone_resclip.architectures import table
+    from fiftyone_resclip.clip.supported import table
 
     print(table(), end="")
 
@@ -86,14 +88,14 @@ def _folders() -> tuple[Path, Path]:
 
 
 def _install(options: argparse.Namespace) -> None:
-    from fiftyone_resclip.install import install
+    from fiftyone_resclip.doors.install import install
 
     for folder in install(*_folders()):
         print(f"installed {folder}")
 
 
 def _uninstall(options: argparse.Namespace) -> None:
-    from fiftyone_resclip.install import uninstall
+    from fiftyone_resclip.doors.install import uninstall
 
     removed = uninstall(*_folders())
     print("\n".join(f"removed {folder}" for folder in removed) or "nothing was installed")
@@ -110,13 +112,13 @@ def _benchmark(options: argparse.Namespace) -> None:
         raise ConfigError("benchmark needs one of: a name such as voc21, --all, or --dataset NAME")
     if options.dataset is None and options.data_root is None:
         raise ConfigError("benchmark needs --data-root, the folder that holds the benchmark's files; nothing is downloaded")
-    from fiftyone_resclip import benchmark
-    from fiftyone_resclip.backbone import Backbone
-    from fiftyone_resclip.database import require_database
+    from fiftyone_resclip.clip.backbone import Backbone
+    from fiftyone_resclip.doors.database import require_database
+    from fiftyone_resclip.published import run
 
     changes = _changes(options)
     require_database()
-    setup = benchmark.Setup(
+    setup = run.Setup(
         Backbone.load(options.model, options.pretrained, options.device),
         options.model,
         changes,
@@ -128,23 +130,24 @@ def _benchmark(options: argparse.Namespace) -> None:
     )
 
     def keep(record: dict[str, Any]) -> None:
-        print(f"wrote {benchmark.write(record, options.out)}")
+        print(f"wrote {run.write(record, options.out)}")
 
     records: dict[str, Any]
     if options.all:
-        records = benchmark.run_all(options.data_root, setup, keep)
+        records = run.run_all(options.data_root, setup, keep)
     elif options.dataset:
-        void = [int(value) for value in options.ignore_index.split(",") if value.strip()]
-        ignored = void[0] if len(void) == 1 else void or None
-        record = benchmark.run_dataset(
+        from fiftyone_resclip.evaluation.void import parse_void
+
+        ignored = parse_void(options.ignore_index)
+        record = run.run_dataset(
             options.dataset, options.ground_truth, options.classes, setup, preset_name=options.preset, ignore_index=ignored
         )
         records = {options.dataset: record}
         keep(record)
     else:
-        records = {options.name: benchmark.run_benchmark(options.name, options.data_root, setup)}
+        records = {options.name: run.run_benchmark(options.name, options.data_root, setup)}
         keep(records[options.name])
-    print(benchmark.table(records))
+    print(run.table(records))
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:

@@ -17,19 +17,33 @@ import fiftyone as fo
 import numpy as np
 from PIL import Image
 
-from fiftyone_resclip import figures, masks
-from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import ResCLIPConfig
-from fiftyone_resclip.database import require_database
-from fiftyone_resclip.evaluation import evaluate
+from fiftyone_resclip.doors.database import require_database
+from fiftyone_resclip.drawing import pictures
+from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
-from fiftyone_resclip.images import read_image
-from fiftyone_resclip.labeling import label
+from fiftyone_resclip.fields import masks, schema
+from fiftyone_resclip.fields.images import read_image
+from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel
+from fiftyone_resclip.presets import MODES, TINY
 from fiftyone_resclip.segmenter import ResCLIP
-from fiftyone_resclip.tiny.measure import COLOUR_CLASSES, METHODS, dense_scene
-from fiftyone_resclip.tiny.scenes import COLOURS, class_map
+from fiftyone_resclip.tiny.scenes import COLOUR_CLASSES, COLOURS, class_map, dense_scene
 from fiftyone_resclip.vocabulary import Vocabulary
+
+#: The methods that are compared, by title.
+METHODS: Mapping[str, ResCLIPConfig] = {
+    title: TINY.varied(MODES[mode].settings)
+    for title, mode in (
+        ("CLIP (vanilla)", "vanilla"),
+        ("SCLIP", "sclip"),
+        ("ClearCLIP", "clearclip"),
+        ("NACLIP", "naclip"),
+        ("ResCLIP, RCS only", "fast"),
+        ("ResCLIP", "full"),
+    )
+}
 
 DATASET_NAME = "resclip-demo"
 _TRUTH = "ground_truth"
@@ -84,7 +98,7 @@ def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
         the dataset, with a ``ground_truth`` field of masks on disk
     """
     dataset = fo.Dataset(DATASET_NAME, persistent=True, overwrite=True)
-    masks.declare_field(dataset, _TRUTH, masks.targets(Vocabulary.parse(list(COLOUR_CLASSES))))
+    schema.declare_field(dataset, _TRUTH, schema.mask_targets(Vocabulary.parse(list(COLOUR_CLASSES))))
     samples = []
     for index in range(n_images):
         scene = dense_scene(_FIRST_SCENE + index)
@@ -130,16 +144,16 @@ def _write(folder: Path, dataset: fo.Dataset, results: Mapping[str, SemanticEval
     content = {"images": len(dataset), "classes": list(COLOUR_CLASSES), "model": "resclip-tiny", "methods": report}
     (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     palette = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in COLOURS.values()]
-    legend = [*zip(COLOUR_CLASSES, palette, strict=True), ("not counted", figures.VOID)]
+    legend = [*zip(COLOUR_CLASSES, palette, strict=True), ("not counted", pictures.VOID)]
     rows = [_row(sample, palette) for sample in dataset.skip(1).limit(5)]
-    figures.overview(rows, ["image", "ground truth", *METHODS], legend).save(folder / "overview.png")
+    pictures.overview(rows, ["image", "ground truth", *METHODS], legend).save(folder / "overview.png")
 
 
 def _row(sample: fo.Sample, palette: list[str]) -> list[Image.Image]:
     """The image, its truth and the masks of all methods; the ground, which is not counted, is left grey in each."""
     truth = masks.read_mask(sample[_TRUTH])
     predictions = [np.where(truth == _VOID, 0, masks.read_mask(sample[field_of(name)])) for name in METHODS]
-    return [read_image(sample.filepath), *(figures.paint(mask, palette) for mask in (truth, *predictions))]
+    return [read_image(sample.filepath), *(pictures.paint(mask, palette) for mask in (truth, *predictions))]
 
 
 def _as_json(config: ResCLIPConfig, result: SemanticEvaluationResults) -> dict[str, Any]:

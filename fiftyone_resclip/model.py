@@ -16,12 +16,13 @@ from fiftyone.utils.torch import GetItem
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fiftyone_resclip import masks, tiny
-from fiftyone_resclip.backbone import Backbone
-from fiftyone_resclip.config import ResCLIPConfig, preset
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import ImageError, VocabularyError
-from fiftyone_resclip.images import network_hw, read_image, to_network
+from fiftyone_resclip.fields import masks, schema
+from fiftyone_resclip.fields.images import network_hw, read_image, to_network
+from fiftyone_resclip.presets import default_config, preset
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Classes, Vocabulary
 
@@ -99,7 +100,7 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
     @property
     def mask_targets(self) -> dict[int, str]:
         """Class name by mask value, 1 for the first class."""
-        return masks.targets(self.segmenter.vocabulary)
+        return schema.mask_targets(self.segmenter.vocabulary)
 
     @property
     def media_type(self) -> str:
@@ -205,7 +206,7 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
             return
         if before:
             logger.warning("Field %r had other classes (%s); masks left from then now show wrong names", field, before)
-        masks.declare_field(dataset, field, self.mask_targets)
+        schema.declare_field(dataset, field, self.mask_targets)
 
 
 def load_model(
@@ -245,11 +246,6 @@ def load_model(
     vocabulary = Vocabulary.parse(classes, background)
     config = (preset(preset_name) if preset_name else default_config(name)).varied(settings)
     return ResCLIPModel(ResCLIP(Backbone.load(name, pretrained, device), vocabulary, config))
-
-
-def default_config(name: str) -> ResCLIPConfig:
-    """Gives the settings a model starts from: those of ``ade20k``, with smaller windows for the tiny one."""
-    return tiny.CONFIG if name == "resclip-tiny" else preset("ade20k")
 
 
 def _to_picture(arg: Any, config: ResCLIPConfig) -> Picture | Unreadable:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fiftyone_resclip.backbone import Backbone, Trunk
-from fiftyone_resclip.batching import Batches
+from fiftyone_resclip.clip.backbone import Backbone, Trunk
+from fiftyone_resclip.clip.batching import Batches
+from fiftyone_resclip.clip.text_cache import text_features as cached_text_features
 from fiftyone_resclip.config import STRATEGIES, ResCLIPConfig
 from fiftyone_resclip.core import pamr
 from fiftyone_resclip.core.attention import attend, locality_bias
@@ -20,7 +21,6 @@ from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.text import cosines
 from fiftyone_resclip.core.windows import Box, Mosaic, stitch, upsample, window_boxes
 from fiftyone_resclip.errors import ConfigError, ShapeError
-from fiftyone_resclip.text_cache import text_features as cached_text_features
 from fiftyone_resclip.vocabulary import Vocabulary
 
 
@@ -38,7 +38,7 @@ class ResCLIP:
         config: the settings
         text_features (None): the vocabulary's phrases as L2-normalised ``(Q, D)``; by default encoded
             once, and kept on disk
-        trunk (None): what runs the trunk, such as a :class:`fiftyone_resclip.memory.TrunkMemory`; by default ``backbone.trunk``
+        trunk (None): what runs the trunk, such as a a ``TrunkMemory``; by default ``backbone.trunk``
 
     Raises:
         ConfigError: if the config asks for blocks or windows that the backbone does not have

@@ -1,6 +1,6 @@
 """The user's classes in words: names, synonyms, background words; reading and checking them.
 
-No text is encoded here; see :meth:`fiftyone_resclip.backbone.Backbone.encode_text`.
+No text is encoded here; see :meth:`fiftyone_resclip.clip.backbone.Backbone.encode_text`.
 """
 
 from __future__ import annotations

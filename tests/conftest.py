@@ -30,8 +30,8 @@ import pytest
 import torch
 from PIL import Image
 
-from fiftyone_resclip import masks
-from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.fields import schema
 from fiftyone_resclip.model import ResCLIPModel, load_model
 from fiftyone_resclip.tiny.scenes import COLOURS, GROUNDS, class_map, draw_scene
 
@@ -62,7 +62,7 @@ def make_dataset(tmp_path: Path) -> Iterator[Callable[..., fo.Dataset]]:
     ) -> fo.Dataset:
         dataset = fo.Dataset()
         made.append(dataset)
-        masks.declare_field(dataset, "ground_truth", dict(enumerate(CLASSES, start=1)))
+        schema.declare_field(dataset, "ground_truth", dict(enumerate(CLASSES, start=1)))
         for index in range(n_images):
             scene = draw_scene(np.random.default_rng([7, index]), sizes[index % len(sizes)], 2)
             image, mask = tmp_path / f"{len(made)}-{index}{suffix}", tmp_path / f"{len(made)}-{index}-truth.png"

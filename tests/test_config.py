@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from fiftyone_resclip.config import PAMR, PRESETS, RCS, SFR, STRATEGIES, ResCLIPConfig, Window, preset
+from fiftyone_resclip.config import PAMR, RCS, SFR, STRATEGIES, ResCLIPConfig, Window
 from fiftyone_resclip.errors import ConfigError
+from fiftyone_resclip.presets import PRESETS, preset
 
 
 def test_presets_hold_the_published_numbers() -> None:

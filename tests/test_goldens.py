@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.clip.backbone import Backbone
 from tests.golden import check, sensitivity
 
 OWN = Path(check.__file__).parent

@@ -15,13 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fiftyone_resclip.backbone import Backbone
-from fiftyone_resclip.config import preset
+from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.errors import ConfigError, ImageError, VocabularyError
-from fiftyone_resclip.images import read_image, to_network
+from fiftyone_resclip.fields.images import read_image, to_network
 from fiftyone_resclip.model import ResCLIPModel, load_model
+from fiftyone_resclip.presets import TINY, preset
 from fiftyone_resclip.segmenter import ResCLIP
-from fiftyone_resclip.tiny import CONFIG
 from fiftyone_resclip.vocabulary import Vocabulary
 from tests.conftest import CLASSES
 
@@ -110,7 +109,7 @@ def test_more_than_255_classes_need_16_bits(make_dataset: MakeDataset, tiny: Bac
     dataset = make_dataset(1)
     words = Vocabulary.parse([f"cloth {i}" for i in range(256)])
     features = torch.nn.functional.normalize(torch.randn(256, 64), dim=1)
-    model = ResCLIPModel(ResCLIP(tiny, words, replace(CONFIG, sfr=None), features))
+    model = ResCLIPModel(ResCLIP(tiny, words, replace(TINY, sfr=None), features))
     dataset.apply_model(model, label_field="pred")
     assert dataset.first().pred.mask.dtype == np.uint16
     assert len(dataset.mask_targets["pred"]) == 256

@@ -11,16 +11,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import PAMR, RCS, ResCLIPConfig, Window
 from fiftyone_resclip.errors import ConfigError, ShapeError
+from fiftyone_resclip.presets import TINY
 from fiftyone_resclip.segmenter import ResCLIP
-from fiftyone_resclip.tiny import CONFIG
-from fiftyone_resclip.tiny.measure import held_out_scene
+from fiftyone_resclip.tiny.scenes import held_out_scene
 from fiftyone_resclip.vocabulary import Vocabulary
 
 WORDS = Vocabulary.parse({"red": ["red cloth", "plain red cloth"], "blue": ["blue cloth"], "ground": ["snow", "asphalt"]})
-WINDOWS = replace(CONFIG, window=Window(64, 32))
+WINDOWS = replace(TINY, window=Window(64, 32))
 
 
 def scene(index: int, height: int, width: int) -> torch.Tensor:
@@ -34,7 +34,7 @@ def nan_pixels() -> tuple[torch.Tensor, torch.Tensor]:
 IMAGES = [scene(0, 96, 128), scene(1, 128, 96), scene(2, 96, 128), scene(3, 50, 70)]
 
 
-@pytest.mark.parametrize("config", [CONFIG, WINDOWS, replace(WINDOWS, sfr=None), replace(CONFIG, strategy="sclip")])
+@pytest.mark.parametrize("config", [TINY, WINDOWS, replace(WINDOWS, sfr=None), replace(TINY, strategy="sclip")])
 @given(images=st.lists(st.sampled_from(IMAGES), min_size=2, max_size=4))
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_batch_of_any_sizes_gives_what_single_images_give(
@@ -47,7 +47,7 @@ def test_a_batch_of_any_sizes_gives_what_single_images_give(
 
 def test_windows_are_scored_like_images_of_their_own(tiny: Backbone) -> None:
     image = scene(0, 64, 96)
-    whole = ResCLIP(tiny, WORDS, replace(CONFIG, window=None))
+    whole = ResCLIP(tiny, WORDS, replace(TINY, window=None))
     stitched = ResCLIP(tiny, WORDS, WINDOWS).image_logits([image])[0]
     left, right = whole.image_logits([image[..., :64].contiguous(), image[..., 32:].contiguous()])
     torch.testing.assert_close(stitched[..., :32], left[..., :32], atol=2e-5, rtol=0)
@@ -55,7 +55,7 @@ def test_windows_are_scored_like_images_of_their_own(tiny: Backbone) -> None:
 
 
 def test_labels_have_the_size_asked_for_and_say_how_sure_they_are(tiny: Backbone) -> None:
-    result = ResCLIP(tiny, WORDS, CONFIG).segment(IMAGES[:1], [(70, 90)])[0]
+    result = ResCLIP(tiny, WORDS, TINY).segment(IMAGES[:1], [(70, 90)])[0]
     assert result.labels.shape == result.confidence.shape == (70, 90)
     assert 0 <= result.labels.min() and result.labels.max() <= 2
     assert 0 < result.confidence.min() and result.confidence.max() <= 1
@@ -64,12 +64,12 @@ def test_labels_have_the_size_asked_for_and_say_how_sure_they_are(tiny: Backbone
 @pytest.mark.parametrize(("background", "expected"), [(None, {-1}), ("ground", {2})])
 def test_uncertain_pixels_are_unlabelled_or_background(tiny: Backbone, background: str | None, expected: set[int]) -> None:
     words = replace(WORDS, background=background)
-    result = ResCLIP(tiny, words, replace(CONFIG, prob_threshold=1.0)).segment(IMAGES[:1])[0]
+    result = ResCLIP(tiny, words, replace(TINY, prob_threshold=1.0)).segment(IMAGES[:1])[0]
     assert set(result.labels.unique().tolist()) == expected
 
 
 def test_each_part_changes_the_result(tiny: Backbone) -> None:
-    variants = [CONFIG, replace(CONFIG, rcs=None), replace(CONFIG, sfr=None), replace(CONFIG, rcs=RCS(blocks=(2, 3)))]
+    variants = [TINY, replace(TINY, rcs=None), replace(TINY, sfr=None), replace(TINY, rcs=RCS(blocks=(2, 3)))]
     results = [ResCLIP(tiny, WORDS, config).image_logits(IMAGES[:1])[0] for config in variants]
     for index, one in enumerate(results):
         for other in results[index + 1 :]:
@@ -78,8 +78,8 @@ def test_each_part_changes_the_result(tiny: Backbone) -> None:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_agrees_with_full_and_gives_float32(tiny: Backbone, precision: Any) -> None:
-    full = ResCLIP(tiny, WORDS, CONFIG).segment(IMAGES)
-    half = ResCLIP(tiny, WORDS, replace(CONFIG, precision=precision))
+    full = ResCLIP(tiny, WORDS, TINY).segment(IMAGES)
+    half = ResCLIP(tiny, WORDS, replace(TINY, precision=precision))
     assert half.image_logits(IMAGES[:1])[0].dtype == torch.float32
     same = [(a.labels == b.labels).float().mean() for a, b in zip(full, half.segment(IMAGES), strict=True)]
     assert min(same) > 0.97
@@ -87,14 +87,14 @@ def test_half_precision_agrees_with_full_and_gives_float32(tiny: Backbone, preci
 
 def test_padding_scores_whole_patches_and_leaves_the_rest_alone(tiny: Backbone) -> None:
     odd = IMAGES[0][:, :90, :125].contiguous()
-    pad = replace(CONFIG, remainder="pad")
-    stretched, padded = (ResCLIP(tiny, WORDS, c).image_logits([odd])[0] for c in (CONFIG, pad))
+    pad = replace(TINY, remainder="pad")
+    stretched, padded = (ResCLIP(tiny, WORDS, c).image_logits([odd])[0] for c in (TINY, pad))
     assert stretched.shape == padded.shape == (5, 90, 125)
     by_hand = torch.nn.functional.pad(odd[None].float(), (0, 3, 0, 6), mode="replicate")[0].to(torch.uint8)
-    whole = ResCLIP(tiny, WORDS, CONFIG).image_logits([by_hand])[0]
+    whole = ResCLIP(tiny, WORDS, TINY).image_logits([by_hand])[0]
     torch.testing.assert_close(padded, whole[:, :90, :125])
     even = ResCLIP(tiny, WORDS, pad).image_logits(IMAGES[:1])[0]
-    torch.testing.assert_close(even, ResCLIP(tiny, WORDS, CONFIG).image_logits(IMAGES[:1])[0])
+    torch.testing.assert_close(even, ResCLIP(tiny, WORDS, TINY).image_logits(IMAGES[:1])[0])
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read the Linux way")
@@ -120,7 +120,7 @@ print(peak_mib() - before)
 
 
 def test_final_pamr_works_at_the_size_of_the_result(tiny: Backbone) -> None:
-    config = replace(CONFIG, pamr=PAMR(2, (1, 2)))
+    config = replace(TINY, pamr=PAMR(2, (1, 2)))
     segmenter = ResCLIP(tiny, WORDS, config)
     scores = segmenter.image_logits(IMAGES[:1])[0]
     assert segmenter.refined(scores, IMAGES[0], (60, 80)).shape == (5, 60, 80)
@@ -130,31 +130,31 @@ def test_final_pamr_works_at_the_size_of_the_result(tiny: Backbone) -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda b: ResCLIP(b, WORDS, replace(CONFIG, rcs=RCS(blocks=(12,)))), ConfigError, "before the last of 12 blocks"),
+        (lambda b: ResCLIP(b, WORDS, replace(TINY, rcs=RCS(blocks=(12,)))), ConfigError, "before the last of 12 blocks"),
         (
-            lambda b: ResCLIP(b, WORDS, replace(CONFIG, window=Window(7, 7))),
+            lambda b: ResCLIP(b, WORDS, replace(TINY, window=Window(7, 7))),
             ConfigError,
             "crop_px must be at least the patch size 8",
         ),
         (
-            lambda b: ResCLIP(b, WORDS, CONFIG, torch.zeros(3, 64)),
+            lambda b: ResCLIP(b, WORDS, TINY, torch.zeros(3, 64)),
             ShapeError,
             r"text_features must be \(5, 64\), but got \(3, 64\)",
         ),
         (
-            lambda b: ResCLIP(b, WORDS, CONFIG, torch.zeros(5, 32)),
+            lambda b: ResCLIP(b, WORDS, TINY, torch.zeros(5, 32)),
             ShapeError,
             r"text_features must be \(5, 64\), but got \(5, 32\)",
         ),
         (
-            lambda b: ResCLIP(b, WORDS, CONFIG).segment([torch.zeros(3, 9, 9)]),
+            lambda b: ResCLIP(b, WORDS, TINY).segment([torch.zeros(3, 9, 9)]),
             ShapeError,
             r"\(3, H, W\) uint8, but got \(3, 9, 9\)",
         ),
-        (lambda b: ResCLIP(b, WORDS, CONFIG).logits(torch.zeros(1, 3, 16, 16), torch.zeros(5, 9)), ShapeError, "must be .Q, 64."),
-        (lambda b: ResCLIP(b, WORDS, CONFIG).logits(*nan_pixels()), ShapeError, "pixels must be finite numbers"),
-        (lambda b: ResCLIP(b, WORDS, CONFIG).segment([IMAGES[0][:1]]), ShapeError, r"each image must be \(3, H, W\) uint8"),
-        (lambda b: ResCLIP(b, WORDS, CONFIG).segment([IMAGES[0][:, :5]]), ShapeError, "sides of at least 8"),
+        (lambda b: ResCLIP(b, WORDS, TINY).logits(torch.zeros(1, 3, 16, 16), torch.zeros(5, 9)), ShapeError, "must be .Q, 64."),
+        (lambda b: ResCLIP(b, WORDS, TINY).logits(*nan_pixels()), ShapeError, "pixels must be finite numbers"),
+        (lambda b: ResCLIP(b, WORDS, TINY).segment([IMAGES[0][:1]]), ShapeError, r"each image must be \(3, H, W\) uint8"),
+        (lambda b: ResCLIP(b, WORDS, TINY).segment([IMAGES[0][:, :5]]), ShapeError, "sides of at least 8"),
     ],
 )
 def test_bad_input_is_refused(tiny: Backbone, make: Any, error: type[Exception], message: str) -> None:

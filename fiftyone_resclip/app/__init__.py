@@ -14,15 +14,15 @@ def register(plugin: Any) -> None:
     Args:
         plugin: FiftyOne's plugin context
     """
-    import fiftyone_resclip.evaluation  # noqa: F401  # gives FiftyOne's own "evaluate model" our method by name
-    from fiftyone_resclip.app.error_explorer import ErrorExplorer
-    from fiftyone_resclip.app.evaluate import Evaluate
-    from fiftyone_resclip.app.playground import Playground
-    from fiftyone_resclip.app.review import Review
-    from fiftyone_resclip.app.segment import Segment
-    from fiftyone_resclip.app.stop import Stop
-    from fiftyone_resclip.app.use_kept import UseKept
-    from fiftyone_resclip.app.verdicts import Discard, FixLater, Keep, UndoReview
+    import fiftyone_resclip.evaluation.method  # noqa: F401  # lets FiftyOne's own "evaluate model" find our method by name
+    from fiftyone_resclip.app.operators.evaluate import Evaluate
+    from fiftyone_resclip.app.operators.segment import Segment
+    from fiftyone_resclip.app.operators.stop import Stop
+    from fiftyone_resclip.app.operators.use_kept import UseKept
+    from fiftyone_resclip.app.operators.verdicts import Discard, FixLater, Keep, UndoReview
+    from fiftyone_resclip.app.panels.error_explorer import ErrorExplorer
+    from fiftyone_resclip.app.panels.playground import Playground
+    from fiftyone_resclip.app.panels.review import Review
 
     operators = (Segment, Stop, Evaluate, Keep, Discard, FixLater, UndoReview, UseKept)
     for part in (*operators, Playground, ErrorExplorer, Review):

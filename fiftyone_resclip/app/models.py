@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fiftyone_resclip.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from fiftyone_resclip.backbone import Backbone
+    from fiftyone_resclip.clip.backbone import Backbone
+    from fiftyone_resclip.explore.playground import Playground
     from fiftyone_resclip.model import ResCLIPModel
-    from fiftyone_resclip.playground import Playground
 
 _T = TypeVar("_T")
 _COMPUTING = ThreadPoolExecutor(1, thread_name_prefix="resclip")
@@ -62,7 +62,7 @@ def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
 @lru_cache(maxsize=2)
 def backbone(name: str) -> Backbone:
     """Gives a loaded CLIP; ask for it :func:`in_turn`."""
-    from fiftyone_resclip.backbone import Backbone
+    from fiftyone_resclip.clip.backbone import Backbone
 
     return Backbone.load(name)
 
@@ -70,8 +70,8 @@ def backbone(name: str) -> Backbone:
 @lru_cache(maxsize=1)
 def playground(name: str) -> Playground:
     """Gives the playground over the shared CLIP; ask for it :func:`in_turn`."""
-    from fiftyone_resclip.model import default_config
-    from fiftyone_resclip.playground import Playground
+    from fiftyone_resclip.explore.playground import Playground
+    from fiftyone_resclip.presets import default_config
 
     return Playground(backbone(name), default_config(name))
 
@@ -80,7 +80,7 @@ def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> Res
     """Gives a model of its own over the shared CLIP; ask for it :func:`in_turn`.
 
     Args:
-        name: of ``config.MODELS``
+        name: of ``presets.MODELS``
         settings: what differs from the model's defaults, by the names of ``ResCLIPConfig``
         vocabulary: the classes
 
@@ -91,7 +91,8 @@ def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> Res
         ConfigError: if a setting is out of range
         BackboneError: if the model or its weights can't be had
     """
-    from fiftyone_resclip.model import ResCLIPModel, default_config
+    from fiftyone_resclip.model import ResCLIPModel
+    from fiftyone_resclip.presets import default_config
     from fiftyone_resclip.segmenter import ResCLIP
 
     return ResCLIPModel(ResCLIP(backbone(name), vocabulary, default_config(name).varied(settings)))

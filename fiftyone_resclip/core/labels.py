@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fiftyone_resclip.core.devices import sent
+from fiftyone_resclip.core.kernels.transfer import sent
 from fiftyone_resclip.core.windows import Mosaic
 
 

@@ -99,9 +99,9 @@ class Refinement:
     def _gather(self, pixels: Tensor, target: Tensor) -> None:
         """Does a step: every pixel is a row of channels, ``(B, H * W, c)``."""
         if self._table is None:
-            from fiftyone_resclip.core import pamr_kernel
+            from fiftyone_resclip.core.kernels import triton_pamr
 
-            pamr_kernel.gather(pixels, self._weights, self._image_hw, _offsets(self.dilations), target)
+            triton_pamr.gather(pixels, self._weights, self._image_hw, _offsets(self.dilations), target)
             return
         for image, *wholes in zip(pixels, target, self._weights, strict=True):
             parts = (whole.split(_PIXELS_AT_ONCE) for whole in (*wholes, self._table))
@@ -191,13 +191,13 @@ def _kernel_works(device: torch.device) -> bool:
 
 def _kernel_agrees(device: torch.device) -> bool:
     """Whether a step of the kernel is one of shifted views."""
-    from fiftyone_resclip.core import pamr_kernel
+    from fiftyone_resclip.core.kernels import triton_pamr
 
     image = torch.linspace(-2, 2, 3 * 9 * 11, device=device).view(1, 3, 9, 11).sin()
     weights, scores = affinity(image, (1, 4)), image.cos()
     rows, shares = (values.flatten(2).transpose(1, 2).contiguous() for values in (scores, weights))
     gathered = torch.empty_like(rows)
-    pamr_kernel.gather(rows, shares, (9, 11), _offsets((1, 4)), gathered)
+    triton_pamr.gather(rows, shares, (9, 11), _offsets((1, 4)), gathered)
     return torch.allclose(gathered.transpose(1, 2).view_as(scores), _shifted_step(scores, weights, (1, 4)), atol=1e-5)
 
 

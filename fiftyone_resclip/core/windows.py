@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fiftyone_resclip.config import Window
-from fiftyone_resclip.core.devices import sent
+from fiftyone_resclip.core.kernels.transfer import sent
 
 #: Values in a tile, and its columns, by kind of device: small for a processor's cache, large where each step costs a launch.
 _TILES = {"cpu": (2**18, 128), "cuda": (2**24, 2**14)}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
+from fiftyone_resclip.fields.private import dataset_of
 
 
 class Difference(NamedTuple):
@@ -69,8 +70,8 @@ def compare(before: SemanticEvaluationResults, after: SemanticEvaluationResults)
     """
     if before.key is None or after.key is None:
         raise DatasetError("both runs must have been kept, so that samples can be compared; evaluate with an eval_key")
-    if before.samples._dataset.name != after.samples._dataset.name:
-        names = f"{before.samples._dataset.name!r} and {after.samples._dataset.name!r}"
+    if dataset_of(before.samples).name != dataset_of(after.samples).name:
+        names = f"{dataset_of(before.samples).name!r} and {dataset_of(after.samples).name!r}"
         raise DatasetError(f"both runs must be of one dataset, but are of {names}")
     classes = _differences(before.iou, after.iou)
     samples = _differences(_by_sample(before), _by_sample(after))

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fiftyone_resclip import masks, metrics
-from fiftyone_resclip.boundaries import BoundaryCounts, boundary_counts
 from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.evaluation import metrics
+from fiftyone_resclip.evaluation.boundaries import BoundaryCounts, boundary_counts
 from fiftyone_resclip.evaluation.matching import ClassMatch, Count, MaskField
+from fiftyone_resclip.fields.values import Mask, resize
 
 #: Samples whose fields are written together.
 SAVED_AT_ONCE = 256
@@ -127,8 +128,8 @@ class Pixels(NamedTuple):
         resized: the two sizes, where they differed
     """
 
-    truth: metrics.Mask
-    prediction: metrics.Mask
+    truth: Mask
+    prediction: Mask
     no_prediction: str | None = None
     resized: str | None = None
 
@@ -181,7 +182,7 @@ def read_pixels(image: Image, match: ClassMatch) -> Pixels:
     if prediction.shape == truth.shape:
         return Pixels(truth, prediction)
     resized = f"{prediction.shape[1]}x{prediction.shape[0]} -> {truth.shape[1]}x{truth.shape[0]}"
-    return Pixels(truth, masks.fit(prediction, truth.shape), resized=resized)
+    return Pixels(truth, resize(prediction, truth.shape), resized=resized)
 
 
 def count_image(image: Image, match: ClassMatch, boundary: float | None) -> Outcome:
@@ -210,7 +211,7 @@ def count_image(image: Image, match: ClassMatch, boundary: float | None) -> Outc
     return outcome
 
 
-def _read(field: MaskField, label: Any) -> metrics.Mask:
+def _read(field: MaskField, label: Any) -> Mask:
     if label is None or not label.has_mask:
         raise ImageError(f"no mask in {field.name!r}")
     return field.read(label)

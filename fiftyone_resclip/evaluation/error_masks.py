@@ -10,10 +10,12 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
-from fiftyone_resclip import masks
 from fiftyone_resclip.errors import DatasetError, ImageError, unknown
 from fiftyone_resclip.evaluation.counting import SAVED_AT_ONCE, images_of, read_pixels, write_fields
-from fiftyone_resclip.evaluation.matching import UNLABELLED, VOID, ClassMatch, Ignored, match_classes
+from fiftyone_resclip.evaluation.matching import UNLABELLED, VOID, ClassMatch, match_classes
+from fiftyone_resclip.evaluation.void import AUTO, Ignored
+from fiftyone_resclip.fields import masks, schema
+from fiftyone_resclip.fields.private import dataset_of
 
 #: Mask value of each kind of pixel. *Missed*: nothing is predicted, or background where the truth has another class; *false*:
 #: another class is predicted where the truth has background; *wrong*: one class is taken for another.
@@ -32,7 +34,7 @@ def write_error_masks(
     output_dir: str | Path,
     *,
     pair: tuple[str, str] | None = None,
-    ignore_index: Ignored = 255,
+    ignore_index: Ignored = AUTO,
     mapping: Mapping[str, str | None] | None = None,
     progress: Any = None,
 ) -> dict[str, str]:
@@ -46,7 +48,7 @@ def write_error_masks(
         output_dir: the files go into its folder ``error_field``, named by sample id
         pair (None): a true and a predicted class (or :data:`~fiftyone_resclip.evaluation.matching.UNLABELLED`): then only
             pixels of that pair are marked, with value 1
-        ignore_index (255): as :func:`fiftyone_resclip.evaluate`
+        ignore_index ("auto"): as :func:`fiftyone_resclip.evaluate`
         mapping (None): as :func:`fiftyone_resclip.evaluate`
         progress (None): whether to show a bar
 
@@ -106,17 +108,17 @@ def _kinds(truth: NDArray[np.int64], prediction: NDArray[np.int64], match: Class
 
 def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: ClassMatch, made_of: list[Any]) -> None:
     """Declares the field, and keeps masks that are not ours from being lost, and those of other fields or pairs from staying."""
-    dataset = samples._dataset
+    dataset = dataset_of(samples)
     known = dataset.info.get(_INFO, {})
     if error_field.startswith("frames.") != match.of_frames:
         raise DatasetError(f"{error_field!r} must be of {'frames' if match.of_frames else 'samples'}, as the fields compared are")
     before = dataset.mask_targets.get(error_field)
-    if masks.has_masks(dataset, error_field):
+    if schema.has_masks(dataset, error_field):
         if before != TARGETS and not (before and len(before) == 1 and " taken for " in before.get(1, "")):
             raise DatasetError(f"field {error_field!r} must be new or hold error masks, but it holds others; choose another name")
         if before != targets or known.get(error_field) != made_of:
             clear = dataset.clear_frame_field if match.of_frames else dataset.clear_sample_field
             clear(error_field.removeprefix("frames."))
-    masks.declare_field(dataset, error_field, targets, _PALETTE[: len(targets)] if len(targets) > 1 else _PALETTE[1:2])
+    schema.declare_field(dataset, error_field, targets, _PALETTE[: len(targets)] if len(targets) > 1 else _PALETTE[1:2])
     dataset.info = {**dataset.info, _INFO: {**known, error_field: made_of}}
     dataset.save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,12 @@ import fiftyone.core.fields as fof
 import numpy as np
 from numpy.typing import NDArray
 
-from fiftyone_resclip import masks
-from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
-from fiftyone_resclip.metrics import Confusion, Mask, ValuePairs
-
-Ignored = int | str | Collection[int | str] | None
+from fiftyone_resclip.errors import DatasetError, unknown
+from fiftyone_resclip.evaluation.metrics import Confusion, ValuePairs
+from fiftyone_resclip.evaluation.void import AUTO, Ignored, mask_value, resolve_void, void_values
+from fiftyone_resclip.fields import masks
+from fiftyone_resclip.fields.private import dataset_of, is_frame_field, root_dataset_of
+from fiftyone_resclip.fields.values import Mask, relabel
 
 #: What pixels without a class are called, in FiftyOne's tables too.
 UNLABELLED = "(unlabelled)"
@@ -24,10 +25,6 @@ UNLABELLED = "(unlabelled)"
 #: Class index of void.
 VOID = -1
 _UNNAMED = -2
-_DEFAULT_VOID = 255
-#: Names that say that a value is void, so that 255 may have one and still be void by default.
-_VOID_NAMES = {"void", "ignore", "ignored", "unlabeled", "unlabelled", "unknown", "255"}
-_LARGEST_VALUE = 0xFFFFFF
 
 
 @dataclass
@@ -82,22 +79,22 @@ class MaskField:
         Raises:
             DatasetError: if the field is missing, holds something else, or has no mask targets
         """
-        schema = samples.get_field_schema() if not samples._is_frame_field(name) else samples.get_frame_field_schema()
+        schema = samples.get_field_schema() if not is_frame_field(samples, name) else samples.get_frame_field_schema()
         short = name.removeprefix("frames.")
         if short not in schema:
             raise DatasetError(f"field {name!r} must exist, but the fields are {', '.join(schema)}")
         if getattr(schema[short], "document_type", None) is not fo.Segmentation:
             raise DatasetError(f"field {name!r} must hold Segmentation labels, but it holds {schema[short]}")
-        targets = targets or _declared(samples._dataset, name) or _declared(samples._root_dataset, f"frames.{name}")
+        targets = targets or _declared(dataset_of(samples), name) or _declared(root_dataset_of(samples), f"frames.{name}")
         if not targets:
             raise DatasetError(f"field {name!r} needs mask targets; set dataset.mask_targets[{name!r}] = {{1: 'road', ...}}")
         in_colour = bool(fof.is_rgb_mask_targets(targets))
         if any(isinstance(key, int) and key < 0 for key in targets):
             raise DatasetError(f"mask targets of {name!r} must be at least 0, but are {sorted(targets)[:3]}")
-        return cls(name, {_value(key): name for key, name in targets.items()}, in_colour)
+        return cls(name, {mask_value(key): name for key, name in targets.items()}, in_colour)
 
     def read(self, label: fo.Segmentation) -> Mask:
-        """Reads a mask; see :func:`fiftyone_resclip.masks.read_mask`."""
+        """Reads a mask; see :func:`fiftyone_resclip.fields.masks.read_mask`."""
         return masks.read_mask(label, colours=self.in_colour)
 
 
@@ -112,6 +109,7 @@ class ClassMatch:
         truth: class index by ground-truth value; :data:`VOID` for void ones
         prediction: class index by predicted value
         partners: ground-truth class by predicted class, ``None`` for one without
+        ignore_index: the void values, as a setting
     """
 
     truth_field: MaskField
@@ -120,6 +118,7 @@ class ClassMatch:
     truth: Mapping[int, int]
     prediction: Mapping[int, int]
     partners: Mapping[str, str | None]
+    ignore_index: Ignored = None
 
     @property
     def of_frames(self) -> bool:
@@ -146,11 +145,11 @@ class ClassMatch:
 
     def truth_indices(self, mask: Mask) -> NDArray[np.int64]:
         """Class index per pixel of a ground-truth mask, ``(H, W)``; :data:`VOID` where it is void."""
-        return masks.relabel(mask, self.truth, VOID)
+        return relabel(mask, self.truth, VOID)
 
     def predicted_indices(self, mask: Mask) -> NDArray[np.int64]:
         """Class index per pixel of a predicted mask, ``(H, W)``; ``C`` where it is unlabelled."""
-        return masks.relabel(mask, self.prediction, len(self.class_names))
+        return relabel(mask, self.prediction, len(self.class_names))
 
     def count(self, pairs: ValuePairs) -> Count:
         """Turns pairs of values into pairs of classes."""
@@ -173,7 +172,7 @@ def match_classes(
     samples: Any,
     pred_field: str,
     gt_field: str,
-    ignore_index: Ignored = _DEFAULT_VOID,
+    ignore_index: Ignored = AUTO,
     mapping: Mapping[str, str | None] | None = None,
     mask_targets: Mapping[Any, str] | None = None,
     require_common: bool = True,
@@ -184,7 +183,7 @@ def match_classes(
         samples: a FiftyOne collection
         pred_field: predicted masks
         gt_field: true masks
-        ignore_index (255): void values of the ground truth
+        ignore_index ("auto"): void values of the ground truth
         mapping (None): ground-truth class by predicted class where the names differ; ``None`` for one without partner
         mask_targets (None): class name by mask value for both fields; by default those of the dataset
         require_common (True): whether it is an error if no class is in both
@@ -198,18 +197,11 @@ def match_classes(
     """
     if samples.media_type == fo.core.media.GROUP:
         raise DatasetError("samples must be images or videos, but are groups; use select_group_slices()")
-    if samples._is_frame_field(pred_field) != samples._is_frame_field(gt_field):
+    if is_frame_field(samples, pred_field) != is_frame_field(samples, gt_field):
         raise DatasetError(f"both fields must be of samples or both of frames, but got {pred_field!r} and {gt_field!r}")
     truth_field, predicted = (MaskField.of(samples, name, mask_targets) for name in (gt_field, pred_field))
-    if truth_field.in_colour and ignore_index == _DEFAULT_VOID:
-        ignore_index = None  # as a colour it would be blue
-    void = _void_values(ignore_index)
-    named_void = truth_field.targets.get(_DEFAULT_VOID)
-    if ignore_index == _DEFAULT_VOID and named_void is not None and named_void.casefold() not in _VOID_NAMES:
-        raise DatasetError(
-            f"value {_DEFAULT_VOID} of {gt_field!r} is void by default, but also the class {named_void!r}; pass "
-            f"ignore_index=None to count it, or ignore_index=({_DEFAULT_VOID},) to leave it out"
-        )
+    ignore_index = resolve_void(ignore_index, gt_field, truth_field.targets, truth_field.in_colour)
+    void = void_values(ignore_index)
     class_names = tuple(dict.fromkeys(name for value, name in truth_field.targets.items() if value not in void))
     if UNLABELLED in class_names:
         raise DatasetError(f"no class may be called {UNLABELLED!r}, which stands for pixels without one; rename it")
@@ -223,7 +215,7 @@ def match_classes(
     truth = {value: VOID if value in void else index[name] for value, name in truth_field.targets.items()}
     truth.update(dict.fromkeys(void, VOID))
     prediction = {value: index[partner] for value, name in predicted.targets.items() if (partner := partners[name]) is not None}
-    return ClassMatch(truth_field, predicted, class_names, truth, prediction, partners)
+    return ClassMatch(truth_field, predicted, class_names, truth, prediction, partners, ignore_index)
 
 
 def _partners(
@@ -238,23 +230,6 @@ def _partners(
     return {**by_name, **mapping}
 
 
-def _void_values(ignore_index: Ignored) -> set[int]:
-    if ignore_index is None:
-        return set()
-    values: list[Any] = [ignore_index]
-    if isinstance(ignore_index, (Sequence, Set)) and not isinstance(ignore_index, str):
-        values = list(ignore_index)
-    for value in values:
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not (fof.is_rgb_target(value) if isinstance(value, str) else whole and 0 <= value <= _LARGEST_VALUE):
-            raise ConfigError(f"ignore_index must be mask values of at least 0 or '#rrggbb' colours, but got {value!r}")
-    return {_value(value) for value in values}
-
-
 def _declared(dataset: Any, name: str) -> Mapping[Any, str] | None:
     targets: Mapping[Any, str] | None = dataset.mask_targets.get(name) or dataset.default_mask_targets
     return targets
-
-
-def _value(key: int | str) -> int:
-    return int(fof.hex_to_int(key)) if isinstance(key, str) else int(key)

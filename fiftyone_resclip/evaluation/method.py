@@ -1,6 +1,7 @@
 """The FiftyOne evaluation method: what ``evaluate_segmentations(method="resclip")`` runs, keeps, renames and deletes.
 
-FiftyOne stores the path of the config class and finds the method by leaving ``Config`` off its name, so both stay here.
+FiftyOne stores the path of the config class and finds the method by leaving ``Config`` off its name, so both stay here, under
+these names: runs that were kept earlier are loaded by them. Importing this module tells FiftyOne the method's name.
 """
 
 from __future__ import annotations
@@ -9,66 +10,51 @@ import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from itertools import groupby
 from typing import Any
 
 import fiftyone as fo
 from fiftyone.utils.eval.segmentation import SegmentationEvaluation, SegmentationEvaluationConfig
 
-from fiftyone_resclip.boundaries import radius_px
 from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
 from fiftyone_resclip.evaluation.counting import Outcome, Total, count_image, images_of, write_fields
-from fiftyone_resclip.evaluation.matching import ClassMatch, Ignored, match_classes
+from fiftyone_resclip.evaluation.matching import ClassMatch, match_classes
 from fiftyone_resclip.evaluation.results import FIELDS, SemanticEvaluationResults, per_image
+from fiftyone_resclip.evaluation.settings import EvaluationSettings
+from fiftyone_resclip.fields.private import dataset_of, delete_empty_sidebar_group, is_frame_field
 
+#: The method's name in ``fo.evaluation_config`` and in ``evaluate_segmentations(method=...)``.
+METHOD = "resclip"
 WORKERS = min(4, os.cpu_count() or 1)  # decoding is most of the work, and releases the interpreter's lock
 _AHEAD = 4 * WORKERS
 
 
 class SemanticEvaluationConfig(SegmentationEvaluationConfig):  # type: ignore[misc]  # FiftyOne has no type information
-    """Settings of :class:`SemanticEvaluation`; see :func:`fiftyone_resclip.evaluate` for what they mean.
+    """Settings of :class:`SemanticEvaluation`, stored with the run.
 
     Args:
         pred_field: predicted masks
         gt_field: true masks
-        ignore_index (255): void values of the ground truth
-        mapping (None): ground-truth class by predicted class where the names differ
-        include_background (True): whether means over classes count the background
-        boundary (None): band of boundary IoU, in pixels or as share of the diagonal
-        compute_dice (False): whether samples get a Dice field
         custom_metrics (None): FiftyOne's
+        **settings: those of :class:`~fiftyone_resclip.evaluation.settings.EvaluationSettings`
 
     Raises:
         ConfigError: if a setting is unknown or out of range
     """
 
-    def __init__(
-        self,
-        pred_field: str,
-        gt_field: str,
-        ignore_index: Ignored = 255,
-        mapping: Mapping[str, str | None] | None = None,
-        include_background: bool = True,
-        boundary: float | None = None,
-        compute_dice: bool = False,
-        custom_metrics: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        known = ("ignore_index", "mapping", "include_background", "boundary", "compute_dice", "custom_metrics")
-        for name in kwargs:
-            raise ConfigError(unknown("evaluation setting", name, known))
-        super().__init__(pred_field, gt_field, compute_dice=compute_dice, custom_metrics=custom_metrics)
-        if boundary is not None:
-            radius_px(boundary, (1, 1))
-        self.ignore_index = list(ignore_index) if isinstance(ignore_index, (tuple, set)) else ignore_index
-        self.mapping = None if mapping is None else dict(mapping)
-        self.include_background = include_background
-        self.boundary = boundary
+    def __init__(self, pred_field: str, gt_field: str, custom_metrics: Any = None, **settings: Any) -> None:
+        known = [field.name for field in fields(EvaluationSettings)]
+        for name in set(settings) - set(known):
+            raise ConfigError(unknown("evaluation setting", name, [*known, "custom_metrics"]))
+        chosen = EvaluationSettings(**settings)
+        super().__init__(pred_field, gt_field, compute_dice=chosen.compute_dice, custom_metrics=custom_metrics)
+        self.__dict__.update(vars(chosen))
 
     @property
     def method(self) -> str:
         """The method's name, as FiftyOne lists it."""
-        return "resclip"
+        return METHOD
 
 
 class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
@@ -115,6 +101,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         match = match_classes(
             samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping, mask_targets=mask_targets
         )
+        config.ignore_index = match.ignore_index  # the run remembers what the default came to
         if not config.include_background and match.background is None:
             raise DatasetError(
                 f"include_background=False needs a class called background in {config.gt_field!r}; "
@@ -166,37 +153,42 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
 
     def get_fields(self, samples: Any, eval_key: str, include_custom_metrics: bool = True) -> list[str]:
         """Lists the fields of a run, FiftyOne's and ours."""
-        fields = super().get_fields(samples, eval_key, include_custom_metrics=include_custom_metrics)
-        prefixes = ("", "frames.") if samples._is_frame_field(self.config.gt_field) else ("",)
-        return [*fields, *(f"{prefix}{eval_key}_{name}" for prefix in prefixes for name in _OWN_FIELDS)]
+        names = super().get_fields(samples, eval_key, include_custom_metrics=include_custom_metrics)
+        prefixes = ("", "frames.") if is_frame_field(samples, self.config.gt_field) else ("",)
+        return [*names, *(f"{prefix}{eval_key}_{name}" for prefix in prefixes for name in _OWN_FIELDS)]
 
     def cleanup(self, samples: Any, eval_key: str) -> None:
         """Deletes a run's fields."""
-        fields = self.get_fields(samples._dataset, eval_key, include_custom_metrics=False)
-        ours = [name for name in fields if not name.startswith("frames.")]
-        samples._dataset.delete_sample_fields(ours, error_level=1)
-        of_frames = [name.removeprefix("frames.") for name in fields if name.startswith("frames.")]
+        names = self.get_fields(dataset_of(samples), eval_key, include_custom_metrics=False)
+        ours = [name for name in names if not name.startswith("frames.")]
+        dataset_of(samples).delete_sample_fields(ours, error_level=1)
+        of_frames = [name.removeprefix("frames.") for name in names if name.startswith("frames.")]
         if of_frames:
-            samples._dataset.delete_frame_fields(of_frames, error_level=1)
+            dataset_of(samples).delete_frame_fields(of_frames, error_level=1)
         self.cleanup_custom_metrics(samples, eval_key)
-        samples._delete_empty_sidebar_group(eval_key)
+        delete_empty_sidebar_group(samples, eval_key)
 
     def _owned(self, samples: Any, eval_key: str) -> set[str]:
         """Fields that a run under this key would fill, and that are there already."""
         existing = {
-            *samples._dataset.get_field_schema(),
-            *(f"frames.{n}" for n in samples._dataset.get_frame_field_schema() or ()),
+            *dataset_of(samples).get_field_schema(),
+            *(f"frames.{n}" for n in dataset_of(samples).get_frame_field_schema() or ()),
         }
         return existing & set(self.get_fields(samples, eval_key, include_custom_metrics=False))
 
     def _declare(self, samples: Any, eval_key: str) -> None:
         super().register_samples(samples, eval_key)
-        adders = [samples._dataset.add_sample_field]
-        if samples._is_frame_field(self.config.gt_field):
-            adders.append(samples._dataset.add_frame_field)
+        adders = [dataset_of(samples).add_sample_field]
+        if is_frame_field(samples, self.config.gt_field):
+            adders.append(dataset_of(samples).add_frame_field)
         for add in adders:
             for name, field_cls in _OWN_FIELDS.items():
                 add(f"{eval_key}_{name}", field_cls)
 
 
 _OWN_FIELDS = {"miou": fo.FloatField, "worst_class": fo.StringField, "unlabelled": fo.FloatField}
+
+# FiftyOne knows methods by name through this mapping.
+fo.evaluation_config.segmentation_backends.setdefault(
+    METHOD, {"config_cls": f"{SemanticEvaluationConfig.__module__}.{SemanticEvaluationConfig.__name__}"}
+)

@@ -11,11 +11,12 @@ import numpy as np
 from fiftyone.utils.eval.segmentation import SegmentationResults
 from numpy.typing import NDArray
 
-from fiftyone_resclip import metrics
-from fiftyone_resclip.boundaries import BoundaryCounts
 from fiftyone_resclip.errors import DatasetError, unknown
+from fiftyone_resclip.evaluation import metrics
+from fiftyone_resclip.evaluation.boundaries import BoundaryCounts
 from fiftyone_resclip.evaluation.counting import Total
 from fiftyone_resclip.evaluation.matching import UNLABELLED
+from fiftyone_resclip.fields.private import is_frame_field
 
 #: What samples are told of themselves; see :func:`per_image`.
 FIELDS = ("accuracy", "precision", "recall", "miou", "worst_class", "unlabelled", "dice")
@@ -301,7 +302,7 @@ def per_image(confusion: metrics.Confusion, class_names: Sequence[str], scored: 
 def _sample_by_label(samples: Any, gt_field: str) -> dict[str, str]:
     """Sample id by the id of its ground-truth label; for videos, of any frame's."""
     ids, labels = samples.values(["id", f"{gt_field}.id"])
-    if samples._is_frame_field(gt_field):
+    if is_frame_field(samples, gt_field):
         return {label: sample for sample, of_frames in zip(ids, labels, strict=True) for label in of_frames or ()}
     return dict(zip(labels, ids, strict=True))
 

@@ -1,11 +1,5 @@
-"""The bundled tiny CLIP: weights, card, the scenes it was trained on, its training and its measurement.
+"""The bundled tiny CLIP: weights, card, and the scenes it was trained on.
 
-It exists so that everything runs offline. It knows pieces of cloth and nothing of photographs; see ``CARD.md``.
+It exists so that everything runs offline. It knows pieces of cloth and nothing of photographs; see ``CARD.md``. How it was
+trained and measured is in ``benchmarks/`` at the root of the repository.
 """
-
-from __future__ import annotations
-
-from fiftyone_resclip.config import ResCLIPConfig, Window
-
-#: Windows of the size it was trained at; all else as the method's defaults.
-CONFIG = ResCLIPConfig(window=Window(96, 48), short_side_px=144)

@@ -29,6 +29,7 @@ NEVER_NAMED: frozenset[tuple[str, str]] = frozenset(
     {("striped", "green"), ("dotted", "blue"), ("checked", "yellow"), ("plain", "purple")}
 )
 
+_HELD_OUT_SEED = 1_000_000  # training draws its scenes from [seed, step]; held-out ones come from [_HELD_OUT_SEED, index]
 _MIN_VISIBLE_SHARE = 0.35
 _RADIUS_PX = (16.0, 34.0)
 
@@ -47,6 +48,11 @@ class Cloth:
 
 
 ALL_CLOTHS: tuple[Cloth, ...] = tuple(Cloth(pattern, colour) for pattern in PATTERNS for colour in COLOURS)
+
+#: Vocabularies for scenes: by colour; by colour, and the grounds; by pattern and colour, and the grounds.
+COLOUR_CLASSES: tuple[str, ...] = tuple(f"{colour} cloth" for colour in COLOURS)
+COLOURS_AND_GROUNDS: tuple[str, ...] = (*COLOUR_CLASSES, *GROUNDS)
+PAIR_CLASSES: tuple[str, ...] = (*(cloth.name for cloth in ALL_CLOTHS), *GROUNDS)
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,16 @@ def draw_scene(
     canvas = np.take_along_axis(np.stack(textures), truth[None, ..., None].astype(np.int64), axis=0)[0]
     canvas = canvas * _lighting(rng, image_hw)[..., None] + rng.normal(0, 4, (*image_hw, 3))
     return Scene(np.clip(canvas, 0, 255).astype(np.uint8), truth, grounds, cloths)
+
+
+def held_out_scene(index: int, image_hw: tuple[int, int], n_cloths: int) -> Scene:
+    """Draws a scene that no training run has seen, by number."""
+    return draw_scene(np.random.default_rng([_HELD_OUT_SEED, index]), image_hw, n_cloths)
+
+
+def dense_scene(index: int) -> Scene:
+    """Draws a held-out scene of the kind that masks are evaluated on: 144x192 px with 2 to 5 pieces of cloth."""
+    return held_out_scene(index, (144, 192), 2 + index % 4)
 
 
 def caption(rng: np.random.Generator, scene: Scene, ground_share: float = 0.7) -> str:

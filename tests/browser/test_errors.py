@@ -7,8 +7,8 @@ from typing import Any
 
 import fiftyone as fo
 
-from fiftyone_resclip import masks
-from fiftyone_resclip.labeling import label
+from fiftyone_resclip.fields import masks
+from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel
 from tests.browser.walk import click_plot, open_dataset, open_form, screenshot
 from tests.conftest import CLASSES

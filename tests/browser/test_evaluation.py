@@ -9,9 +9,9 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from fiftyone_resclip import masks
-from fiftyone_resclip.evaluation import evaluate
-from fiftyone_resclip.labeling import label
+from fiftyone_resclip.evaluation.evaluate import evaluate
+from fiftyone_resclip.fields import masks
+from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel
 from tests.browser.walk import open_dataset, open_panel, screenshot
 from tests.conftest import CLASSES

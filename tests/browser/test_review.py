@@ -7,7 +7,7 @@ from typing import Any
 
 import fiftyone as fo
 
-from fiftyone_resclip.labeling import label
+from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel
 from tests.browser.walk import box_below, open_dataset, open_panel, screenshot
 

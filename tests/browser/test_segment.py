@@ -10,7 +10,7 @@ import fiftyone as fo
 import numpy as np
 from PIL import ImageColor
 
-from fiftyone_resclip import masks
+from fiftyone_resclip.fields.colours import palette
 from tests.browser.walk import choose, mean_colour, open_dataset, open_form, screenshot
 
 WORDS = "red cloth, blue cloth\nground: snow, gravel, asphalt"
@@ -45,7 +45,7 @@ def test_words_become_masks_in_the_app(page: Any, server: str, make_dataset: Cal
     page.wait_for_timeout(3000)
     screenshot(page, "segment-masks")
     value = Counter(dataset.first().resclip.mask.ravel().tolist()).most_common(1)[0][0]
-    painted = np.array(ImageColor.getrgb(masks.colours(3)[value - 1]))
+    painted = np.array(ImageColor.getrgb(palette(3)[value - 1]))
     assert np.abs(mean_colour(first) - painted).sum() < np.abs(bare - painted).sum() - 50
 
 

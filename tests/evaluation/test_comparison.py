@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.evaluation import evaluate
 from fiftyone_resclip.evaluation.comparison import compare
+from fiftyone_resclip.evaluation.evaluate import evaluate
 from tests.evaluation.conftest import Make
 
 NAMES = {1: "a", 2: "b"}

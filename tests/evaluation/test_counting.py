@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from fiftyone_resclip import metrics
+from fiftyone_resclip.evaluation import metrics
 from fiftyone_resclip.evaluation.counting import Image, Total, count_image
 from fiftyone_resclip.evaluation.matching import VOID, ClassMatch, MaskField
 

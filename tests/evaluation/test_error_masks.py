@@ -6,10 +6,10 @@ import fiftyone as fo
 import numpy as np
 import pytest
 
-from fiftyone_resclip import masks
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.error_masks import TARGETS, write_error_masks
 from fiftyone_resclip.evaluation.matching import UNLABELLED
+from fiftyone_resclip.fields import masks
 from tests.evaluation.conftest import Make
 
 NAMES = {0: "background", 1: "a", 2: "b"}

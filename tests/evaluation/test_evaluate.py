@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fiftyone_resclip.errors import ConfigError, DatasetError
-from fiftyone_resclip.evaluation import evaluate
+from fiftyone_resclip.evaluation.evaluate import evaluate
 from tests.evaluation.conftest import Make
 
 
@@ -234,7 +234,8 @@ def test_255_can_be_a_class_but_only_if_one_says_so(make: Make, predicted: str) 
     with pytest.raises(DatasetError, match="value 255 of 'gt' is void by default, but also the class 'object'"):
         evaluate(dataset, "pred", "gt")
     assert evaluate(dataset, "pred", "gt", ignore_index=None).iou["object"] == (100.0 if predicted == "object" else 0.0)
-    assert evaluate(dataset, "pred", "gt", ignore_index=(255,)).iou == {"ground": 100.0}
+    for explicit in (255, (255,), {255}):
+        assert evaluate(dataset, "pred", "gt", ignore_index=explicit).iou == {"ground": 100.0}
     dataset.mask_targets["gt"] = {0: "ground", 255: "Void"}
     assert evaluate(dataset, "pred", "gt").iou == {"ground": 100.0}
 

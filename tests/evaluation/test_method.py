@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from fiftyone_resclip.errors import ConfigError, DatasetError
-from fiftyone_resclip.evaluation import evaluate
 from fiftyone_resclip.evaluation.browsing import images_wrong_on
 from fiftyone_resclip.evaluation.error_masks import write_error_masks
+from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.evaluation.matching import UNLABELLED
 from fiftyone_resclip.evaluation.method import SemanticEvaluationConfig
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults

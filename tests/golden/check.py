@@ -22,7 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fiftyone_resclip.backbone import Backbone, Trunk
+from fiftyone_resclip.clip.backbone import Backbone, Trunk
 from fiftyone_resclip.config import PAMR, RCS, SFR, ResCLIPConfig, Window
 from fiftyone_resclip.core import feedback, labels, pamr
 from fiftyone_resclip.core.attention import locality_bias

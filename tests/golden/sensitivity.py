@@ -21,9 +21,9 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fiftyone_resclip import backbone as backbone_module
 from fiftyone_resclip import segmenter
-from fiftyone_resclip.backbone import Backbone
+from fiftyone_resclip.clip import backbone as backbone_module
+from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import PAMR, STRATEGIES, ResCLIPConfig, Strategy
 from fiftyone_resclip.core import feedback, pamr, windows
 from fiftyone_resclip.core.attention import attend, patch_offsets

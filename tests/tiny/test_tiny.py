@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from fiftyone_resclip import metrics
+from benchmarks import train_tiny as train
+from benchmarks.tiny import dense, zero_shot
 from fiftyone_resclip import tiny as package
-from fiftyone_resclip.backbone import Backbone
-from fiftyone_resclip.tiny import train
-from fiftyone_resclip.tiny.measure import COLOUR_CLASSES, METHODS, dense, zero_shot
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.demo import METHODS
+from fiftyone_resclip.evaluation import metrics
+from fiftyone_resclip.tiny.scenes import COLOUR_CLASSES
 
 SHORT = replace(train.STAGES[0], steps=1, cycle_steps=2)
 FOLDER = Path(package.__file__).parent
-BENCHMARK = FOLDER.parents[1] / "benchmarks" / "tiny.json"
+BENCHMARK = FOLDER.parents[1] / "benchmarks" / "results" / "tiny.json"
 
 
 def test_it_names_single_cloths(tiny: Backbone) -> None:

@@ -1,0 +1,66 @@
+"""The cases whose speed is measured: shapes of real benchmarks, seeded random weights, images with structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.config import Precision, ResCLIPConfig
+from fiftyone_resclip.presets import preset
+from fiftyone_resclip.segmenter import ResCLIP
+from fiftyone_resclip.tiny.scenes import draw_scene
+from fiftyone_resclip.vocabulary import Vocabulary
+
+ARCHITECTURE = "ViT-B-16"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a benchmark, as the network sees it.
+
+    Attributes:
+        preset_name: whose settings and phrases
+        image_hw: height and width at network size
+        photo_hw: height and width of the photograph, and so of its mask
+        fast: whether RCS runs alone
+    """
+
+    preset_name: str
+    image_hw: tuple[int, int]
+    photo_hw: tuple[int, int]
+    fast: bool = False
+
+    @property
+    def config(self) -> ResCLIPConfig:
+        """The published settings, without SFR if fast."""
+        published = preset(self.preset_name)
+        return replace(published, sfr=None) if self.fast else published
+
+    @property
+    def image(self) -> Tensor:
+        """A generated scene, ``(3, H, W)`` uint8."""
+        scene = draw_scene(np.random.default_rng(0), self.image_hw, 5)
+        return torch.from_numpy(scene.image).permute(2, 0, 1).contiguous()
+
+    def segmenter(self, backbone: Backbone, precision: Precision) -> ResCLIP:
+        """The method on this case's words, whose text features are random directions."""
+        vocabulary = Vocabulary.preset(self.preset_name)
+        shape = (len(vocabulary.flat_phrases), backbone.feature_width)
+        features = functional.normalize(torch.randn(shape, generator=torch.Generator().manual_seed(0)), dim=1)
+        return ResCLIP(backbone, vocabulary, replace(self.config, precision=precision), features)
+
+
+_FULL = {
+    "voc21-like": Case("voc21", (336, 448), (375, 500)),
+    "ade20k-like": Case("ade20k", (336, 448), (512, 683)),
+    "cityscapes-like": Case("cityscapes", (560, 1120), (1024, 2048)),
+}
+
+#: By name: whole method first, then RCS alone.
+CASES: Mapping[str, Case] = _FULL | {f"{name}-fast": replace(case, fast=True) for name, case in _FULL.items()}

@@ -1,0 +1,216 @@
+"""Labelling from files to saved masks against the network's work alone: what reading and writing cost while they overlap.
+
+``python -m benchmarks.pipeline FILE`` generates photo-sized JPEGs, labels them and writes the figures as JSON. The
+bundled tiny CLIP is the hard case: the less a network does, the less there is to hide behind. ViT-B/16 has random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import fiftyone as fo
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.cases import ARCHITECTURE
+from benchmarks.memory import resident_mib
+from benchmarks.timing import seconds
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.core.labels import LabelMap
+from fiftyone_resclip.doors.database import require_database
+from fiftyone_resclip.labeling.label import LabelingReport, label
+from fiftyone_resclip.model import ResCLIPModel, Unreadable, load_model
+from fiftyone_resclip.presets import default_config
+from fiftyone_resclip.published.provenance import provenance
+from fiftyone_resclip.segmenter import ResCLIP
+from fiftyone_resclip.tiny.scenes import COLOURS_AND_GROUNDS, draw_scene
+from fiftyone_resclip.vocabulary import Vocabulary
+
+PHOTO_HW = (1200, 1600)
+_DIFFERENT = 20
+_BATCH = 4
+
+
+def photographs(folder: Path, count: int) -> list[Path]:
+    """Writes generated scenes as JPEGs.
+
+    Args:
+        folder: where to
+        count: how many; every twentieth is a copy
+
+    Returns:
+        the files
+    """
+    paths = [folder / f"photo-{index:04d}.jpg" for index in range(count)]
+    for index, path in enumerate(paths):
+        if index < _DIFFERENT:
+            scene = draw_scene(np.random.default_rng(index), PHOTO_HW, 5)
+            Image.fromarray(scene.image).save(path, quality=90)
+        else:
+            path.write_bytes(paths[index % _DIFFERENT].read_bytes())
+    return paths
+
+
+def compute_seconds(model: ResCLIPModel, paths: Sequence[Path]) -> float:
+    """Times the network's work alone, on images that have been read before, in the batches of :func:`labeling.label`."""
+    read = model.build_get_item()
+    pictures = [read({"filepath": str(path)}) for path in paths[:_DIFFERENT]]
+
+    def compute() -> None:
+        for first in range(0, len(paths), _BATCH):
+            model.label_maps([pictures[index % _DIFFERENT] for index in range(first, min(first + _BATCH, len(paths)))])
+
+    return seconds(compute)
+
+
+class Run(NamedTuple):
+    """A whole run of :func:`labeling.label`.
+
+    Attributes:
+        seconds: from the first image to the last mask
+        busy: share of them in which the network was at work
+        growth_mib: by how much the process grew after its first quarter
+    """
+
+    seconds: float
+    busy: float
+    growth_mib: float
+
+
+class _Clocked(ResCLIPModel):
+    """Adds up how long the network is at work."""
+
+    seconds = 0.0
+
+    def label_maps(self, args: Sequence[Any]) -> list[LabelMap | Unreadable]:
+        label_maps: list[LabelMap | Unreadable] = []
+        self.seconds += seconds(lambda: label_maps.extend(ResCLIPModel.label_maps(self, args)))
+        return label_maps
+
+
+def label_run(model: ResCLIPModel, paths: Sequence[Path], output_dir: Path | None) -> Run:
+    """Times a whole run.
+
+    Args:
+        model: the model
+        paths: the images
+        output_dir: for masks on disk; ``None`` puts them into the database
+    """
+    clocked, held = _Clocked(model.segmenter), list[float]()
+
+    def remember(report: LabelingReport) -> None:
+        held.append(resident_mib())
+
+    with _dataset(paths) as dataset:
+        wall = seconds(lambda: label(dataset, clocked, output_dir=output_dir, batch_size=_BATCH, progress=remember))
+    return Run(wall, clocked.seconds / wall, held[-1] - held[len(held) // 4])
+
+
+@contextmanager
+def _dataset(paths: Sequence[Path]) -> Iterator[fo.Dataset]:
+    dataset = fo.Dataset()
+    dataset.add_samples([fo.Sample(filepath=str(path)) for path in paths], progress=False)
+    try:
+        yield dataset
+    finally:
+        dataset.delete()
+
+
+def measure(model: ResCLIPModel, paths: Sequence[Path], rounds: int) -> dict[str, dict[str, float]]:
+    """Measures labelling with masks on disk and in the database.
+
+    Args:
+        model: the model
+        paths: the images, from :func:`photographs`
+        rounds: how often each runs; the network alone runs before and after each, since the processors' speed drifts
+
+    Returns:
+        for ``disk`` and ``database``: ``efficiency``, compute-only time over wall time; ``busy``, the share of the
+        wall time in which the network was at work; and by how much memory grew
+    """
+    runs = defaultdict[str, list[tuple[float, Run]]](list)
+    with tempfile.TemporaryDirectory() as folder:
+        compute_seconds(model, paths[:_DIFFERENT])
+        before = compute_seconds(model, paths)
+        for _ in range(rounds):
+            for kind, output_dir in (("disk", Path(folder)), ("database", None)):
+                run, after = label_run(model, paths, output_dir), compute_seconds(model, paths)
+                runs[kind].append(((before + after) / 2 / run.seconds, run))
+                before = after
+    return {
+        kind: {
+            "efficiency": round(median(efficiency for efficiency, _ in pairs), 3),
+            "busy": round(median(run.busy for _, run in pairs), 3),
+            "growth_mib": round(max(run.growth_mib for _, run in pairs), 1),
+        }
+        for kind, pairs in runs.items()
+    }
+
+
+def tiny_model() -> ResCLIPModel:
+    """The bundled tiny CLIP on nine classes."""
+    return load_model("resclip-tiny", list(COLOURS_AND_GROUNDS), device="cpu")
+
+
+def large_model() -> ResCLIPModel:
+    """ViT-B/16 shapes on the same classes, with the settings that users get."""
+    vocabulary = Vocabulary.parse(list(COLOURS_AND_GROUNDS))
+    return ResCLIPModel(ResCLIP(Backbone.random(ARCHITECTURE, 0), vocabulary, default_config(ARCHITECTURE)))
+
+
+def table(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Gives the figures as the Markdown table of the README.
+
+    Args:
+        cases: from :func:`measure`, with model and threads
+
+    Returns:
+        its lines
+    """
+    lines = ["| network | processors for it | masks on disk | masks in the database |", "|---|---|---|---|"]
+    for case in cases:
+        disk, database = (
+            f"{case[kind]['efficiency']:.2f}, busy {case[kind]['busy']:.0%}".replace("%", " %") for kind in ("disk", "database")
+        )
+        lines.append(f"| {case['model']} | {case['network_threads']} | {disk} | {database} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--network", choices=("resclip-tiny", ARCHITECTURE), help="only this one; ViT-B/16 takes long on a CPU")
+    options = parser.parse_args()
+    require_database()
+    origin = provenance()
+    all_threads, cases = torch.get_num_threads(), []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = photographs(Path(folder), options.images)
+        for name, make, threads in (
+            ("resclip-tiny", tiny_model, 1),
+            ("resclip-tiny", tiny_model, all_threads),
+            (ARCHITECTURE, large_model, 1),
+        ):
+            if options.network not in (None, name):
+                continue
+            torch.set_num_threads(threads)
+            cases.append({"model": name, "network_threads": threads, **measure(make(), paths, options.rounds)})
+            print(cases[-1], flush=True)
+    about = {"images": options.images, "photo_hw": list(PHOTO_HW), "rounds": options.rounds}
+    options.file.write_text(json.dumps({**origin, **about, "cases": cases}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

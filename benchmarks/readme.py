@@ -1,0 +1,34 @@
+"""The README's tables of speed, made from the figures: ``python -m benchmarks.readme README.md benchmarks``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from benchmarks import pipeline, speed
+
+#: By file of figures: what makes a table of its cases. It stands between two comments that name the file.
+TABLES = {"speed.json": speed.table, "pipeline.json": pipeline.table}
+
+
+def with_tables(text: str, benchmarks: Path) -> str:
+    """Puts the measured tables in their places.
+
+    Args:
+        text: of the README
+        benchmarks: folder of the figures
+
+    Returns:
+        the text with new tables; the rest as it was
+    """
+    for name, table in TABLES.items():
+        rows = table(json.loads((benchmarks / name).read_text(encoding="utf-8"))["cases"])
+        text = re.sub(f"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", rows, text, flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    readme, folder = (Path(argument) for argument in sys.argv[1:])
+    readme.write_text(with_tables(readme.read_text(encoding="utf-8"), folder), encoding="utf-8")

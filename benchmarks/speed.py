@@ -1,0 +1,209 @@
+"""The method against the plain forward of the same crops in the same batches, with open_clip's own image tower.
+
+``python -m benchmarks.speed FILE`` writes the figures as JSON and prints them as a table. It needs torch, open_clip
+and this package, no FiftyOne; ``--device cuda --precision bfloat16`` measures a GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.cases import ARCHITECTURE, CASES
+from benchmarks.memory import peak_mib, reset_peak, resident_mib
+from benchmarks.stages import calls_of, stage_clock
+from benchmarks.timing import seconds
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.config import Precision
+from fiftyone_resclip.published.provenance import provenance
+
+_PHRASES = 4
+#: What :func:`fiftyone_resclip.label` gives a GPU at once.
+_GPU_IMAGES = 16
+
+
+def plain_forward(backbone: Backbone, batches: Sequence[Tensor], precision: Precision) -> Callable[[], None]:
+    """Gives the yardstick: open_clip's image tower over batches of crops.
+
+    Args:
+        backbone: whose tower; its position table is replaced by one of the crops' grid, made beforehand
+        batches: normalised crops, ``(B, 3, H, W)``, each batch of one size
+        precision: of the network
+
+    Returns:
+        what runs it once
+    """
+    towers = [_tower_for(backbone, pixels) for pixels in batches]
+
+    def run() -> None:
+        half = torch.autocast(backbone.device.type, getattr(torch, precision), enabled=precision != "float32")
+        with torch.inference_mode(), half:
+            for tower, pixels in zip(towers, batches, strict=True):
+                tower(pixels)
+
+    return run
+
+
+def _tower_for(backbone: Backbone, pixels: Tensor) -> Any:
+    tower: Any = copy.copy(backbone.model.visual)
+    patches = (pixels.shape[2] // backbone.patch_px) * (pixels.shape[3] // backbone.patch_px)
+    positions = torch.zeros(1 + patches, tower.positional_embedding.shape[1], device=pixels.device)
+    tower._parameters = {**tower._parameters, "positional_embedding": nn.Parameter(positions, requires_grad=False)}
+    return tower
+
+
+def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) -> dict[str, Any]:
+    """Measures the speed of one case.
+
+    Args:
+        name: of :data:`CASES`
+        backbone: the weights
+        precision: of the network, for both sides
+        rounds: how often both run, in turn
+
+    Returns:
+        plain JSON values; ``stage_shares`` are of the method's own time, ``mask_hw`` is the size of the result. Words are encoded
+        once for all images, so the text of a phrase in its 80 templates stands beside
+    """
+    case = CASES[name]
+    segmenter, image = case.segmenter(backbone, precision), case.image
+    ours = partial(segmenter.segment, [image], [case.photo_hw])
+    ours()  # on a GPU, the first run finds out how large batches may be
+    with calls_of(Backbone, "trunk") as calls:
+        ours()
+    batches = [pixels for pixels, *_ in calls]
+    plain = plain_forward(backbone, batches, precision)
+    plain()
+    timed = partial(seconds, device=backbone.device.type)
+    pairs = [(timed(plain), timed(ours)) for _ in range(rounds)]
+    with stage_clock(backbone.device.type) as stages:
+        total = sum(timed(ours) for _ in range(rounds))
+    phrases = segmenter.vocabulary.flat_phrases[:_PHRASES]
+    text = timed(partial(backbone.encode_text, phrases)) / len(phrases)
+    shares = {stage: round(spent / total, 4) for stage, spent in stages.items()}
+    figures = {
+        "case": name,
+        "image_hw": list(case.image_hw),
+        "mask_hw": list(case.photo_hw),
+        "classes": len(segmenter.vocabulary.class_names),
+        "phrases": len(segmenter.text_features),
+        "batches": [list(pixels.shape) for pixels in batches],
+        "ratio_to_plain": round(median(own / other for other, own in pairs), 3),
+        "text_of_a_phrase_to_plain": round(text / median(other for other, _ in pairs), 3),
+        "stage_shares": shares | {"rest": round(1 - sum(shares.values()), 4)},
+    }
+    if backbone.device.type == "cuda":  # on a CPU that others use, too, only ratios say something
+        figures["peak_memory_mib"] = _gpu_peak_mib(ours)
+        many = partial(segmenter.segment, [image] * _GPU_IMAGES, [case.photo_hw] * _GPU_IMAGES)
+        many()
+        figures["images_at_once"] = _GPU_IMAGES
+        figures["images_per_second"] = round(_GPU_IMAGES / median(timed(many) for _ in range(rounds)), 2)
+    return figures
+
+
+def _gpu_peak_mib(work: Callable[[], Any]) -> float:
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
+
+
+def peak_memory(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> float:
+    """Measures in this process, which must be fresh, how far memory rises above the weights in a first prediction.
+
+    Args:
+        name: of :data:`CASES`
+        plain_shapes (()): if given, the plain forward of batches of these shapes is measured instead
+
+    Returns:
+        MiB
+    """
+    case = CASES[name]
+    backbone = Backbone.random(ARCHITECTURE, seed=0)
+    segmenter, image = case.segmenter(backbone, "float32"), case.image
+    # libraries load on first use, and that is not the method's memory
+    backbone.trunk(torch.zeros(1, 3, backbone.patch_px, backbone.patch_px))
+    before = resident_mib()
+    reset_peak()
+    if plain_shapes:
+        plain_forward(backbone, [torch.zeros(*shape) for shape in plain_shapes], "float32")()
+    else:
+        segmenter.segment([image], [case.photo_hw])
+    return peak_mib() - before
+
+
+def _in_fresh_process(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> float:
+    command = [sys.executable, "-m", "benchmarks.speed", "--peak-memory", name, "--plain", json.dumps(plain_shapes)]
+    return round(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout), 1)
+
+
+def table(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Gives the figures as the Markdown table of the README.
+
+    Args:
+        cases: from :func:`measure`, with memory
+
+    Returns:
+        its lines
+    """
+    lines = [
+        "| case | image | crops | phrases | time / plain forward | trunk | PAMR | rest | memory above weights |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for case in cases:
+        shares = case["stage_shares"]
+        trunk, pamr = shares["trunk"], shares.get("PAMR", 0.0)
+        image, crops = "x".join(map(str, case["image_hw"])), sum(shape[0] for shape in case["batches"])
+        memory = f"{case['peak_memory_mib']:.0f} MiB" if "peak_memory_mib" in case else ""
+        parts = " | ".join(f"{100 * share:.0f} %" for share in (trunk, pamr, 1 - trunk - pamr))
+        lines.append(
+            f"| {case['case']} | {image} | {crops} | {case['phrases']} | {case['ratio_to_plain']:.2f} | {parts} | {memory} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, nargs="?", help="where the JSON goes")
+    parser.add_argument("--case", choices=CASES, action="append", help="only this one; may be repeated")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="float32", choices=get_args(Precision))
+    parser.add_argument("--peak-memory", choices=CASES, help=argparse.SUPPRESS)
+    parser.add_argument("--plain", type=json.loads, default=(), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    origin = provenance(options.device)
+    if options.peak_memory:
+        print(peak_memory(options.peak_memory, options.plain))
+        return
+    backbone = Backbone.random(ARCHITECTURE, 0, options.device)
+    cases = []
+    for name in options.case or CASES:
+        figures = measure(name, backbone, options.precision, options.rounds)
+        if options.device == "cpu":
+            figures["peak_memory_mib"] = _in_fresh_process(name)
+            figures["plain_peak_memory_mib"] = _in_fresh_process(name, figures["batches"])
+        cases.append(figures)
+        print(table(cases).splitlines()[-1], flush=True)
+    print(table(cases))
+    if options.file:
+        about = {"architecture": ARCHITECTURE, "precision": options.precision, "rounds": options.rounds}
+        content = {**about, **origin, "cases": cases}
+        options.file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Where the time of a prediction goes: a clock around the functions that make up the method, from outside."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.timing import seconds
+from fiftyone_resclip import segmenter
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.core import feedback, pamr
+
+#: Stage by the function that does it; what one calls of another counts for the other only.
+STAGES: Sequence[tuple[str, Any, str]] = (
+    ("trunk", Backbone, "trunk"),
+    ("last block", segmenter.ResCLIP, "last_block"),
+    ("PAMR", pamr.Refinement, "__init__"),
+    ("PAMR", pamr.Refinement, "__call__"),
+    ("patch labels", feedback, "patch_labels"),
+    ("path rule", feedback, "agreement"),
+    ("blur", feedback, "blurred_rows"),
+    ("up-sampling, labels", segmenter, "label_map"),
+    ("up-sampling, labels", segmenter, "stitch"),
+)
+
+
+@contextmanager
+def stage_clock(device: str = "cpu") -> Iterator[dict[str, float]]:
+    """Times the stages of whatever runs inside.
+
+    Args:
+        device ("cpu"): where it runs; a GPU is waited for before and after each stage, so the whole takes longer than without
+
+    Yields:
+        seconds by stage, filled as it runs
+    """
+    spent: dict[str, float] = defaultdict(float)
+    running: list[float] = []
+
+    def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def wrapper(*arguments: Any, **keywords: Any) -> Any:
+            running.append(0.0)
+            results: list[Any] = []
+            total = seconds(lambda: results.append(function(*arguments, **keywords)), device)
+            spent[stage] += total - running.pop()
+            if running:
+                running[-1] += total
+            return results[0]
+
+        return wrapper
+
+    with ExitStack() as stack:
+        for stage, owner, name in STAGES:
+            stack.enter_context(patch.object(owner, name, timed(stage, getattr(owner, name))))
+        yield spent
+
+
+@contextmanager
+def calls_of(owner: Any, name: str) -> Iterator[list[tuple[Any, ...]]]:
+    """Keeps the positional arguments of each call of a method, the instance left out."""
+    calls: list[tuple[Any, ...]] = []
+    original = getattr(owner, name)
+
+    @wraps(original)
+    def wrapper(instance: Any, *arguments: Any, **keywords: Any) -> Any:
+        calls.append(arguments)
+        return original(instance, *arguments, **keywords)
+
+    with patch.object(owner, name, wrapper):
+        yield calls

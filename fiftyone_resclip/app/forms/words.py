@@ -1,0 +1,170 @@
+"""The part of a form that asks for the classes: typed or pasted, from a file, a field, the dataset, a saved vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fiftyone.operators import types
+
+from fiftyone_resclip.errors import VocabularyError
+from fiftyone_resclip.evaluation.void import DEFAULT_VALUE
+from fiftyone_resclip.explore import saved_vocabularies
+from fiftyone_resclip.vocabulary import BACKGROUNDS, Vocabulary
+
+_TYPED, _FILE, _FIELD, _DATASET, _SAVED = "typed", "file", "field", "dataset", "saved"
+_NO_BACKGROUND, _OWN_BACKGROUND = "none", "own words"
+
+#: The inputs by name, which :func:`read` looks at.
+NAMES = ("words_from", "classes", "class_file", "class_field", "vocabulary", "background", "background_words")
+
+_SOURCES = {
+    _TYPED: "typed or pasted here",
+    _FILE: "a text file",
+    _FIELD: "the classes of a field of masks",
+    _DATASET: "the classes of the dataset",
+    _SAVED: "a saved vocabulary",
+}
+
+
+def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, **event: Any) -> None:
+    """Adds the inputs to a form or panel.
+
+    Args:
+        inputs: of the form
+        params: its values, as :func:`read` understands them
+        dataset: a FiftyOne dataset
+        **event: ``on_change`` of a panel's inputs
+    """
+    source = params.get("words_from") or _TYPED
+    choose = {"default": _TYPED, "required": False, **event}
+    inputs.enum("words_from", list(_SOURCES), label="Classes from", view=_dropdown(_SOURCES), **choose)
+    _ASK[source](inputs, dataset, event)
+    backgrounds = {_NO_BACKGROUND: "none: every pixel gets one of the classes", **{name: name for name in BACKGROUNDS}}
+    inputs.enum(
+        "background",
+        [*backgrounds, _OWN_BACKGROUND],
+        default=_NO_BACKGROUND,
+        required=False,
+        label="Background",
+        description="Words for what belongs to no class; uncertain pixels go there, too",
+        view=_dropdown({**backgrounds, _OWN_BACKGROUND: "own words"}),
+        **event,
+    )
+    if params.get("background") == _OWN_BACKGROUND:
+        inputs.str("background_words", required=True, label="Background words", description="Parted by commas", **event)
+
+
+def given(params: Mapping[str, Any]) -> bool:
+    """Says whether there is anything to read yet: an empty form is no mistake."""
+    return any(params.get(name) for name in ("classes", "class_file", "class_field", "vocabulary")) or (
+        params.get("words_from") == _DATASET
+    )
+
+
+def read(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
+    """Reads the classes from a form's values.
+
+    Args:
+        params: of the operator
+        dataset: a FiftyOne dataset
+
+    Returns:
+        the vocabulary
+
+    Raises:
+        VocabularyError: if there are no classes where they should come from, or they can't be
+    """
+    vocabulary = _READ[params.get("words_from") or _TYPED](params, dataset)
+    background = params.get("background") or _NO_BACKGROUND
+    if background == _NO_BACKGROUND:
+        return vocabulary
+    if background == _OWN_BACKGROUND:
+        words = [word.strip() for word in (params.get("background_words") or "").split(",")]
+        return vocabulary.with_background([word for word in words if word])
+    return vocabulary.with_background(BACKGROUNDS[background])
+
+
+def _dropdown(choices: Mapping[str, str]) -> types.DropdownView:
+    view = types.DropdownView()
+    for value, label in choices.items():
+        view.add_choice(value, label=label)
+    return view
+
+
+def _ask_typed(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    inputs.str(
+        "classes",
+        required=True,
+        label="Classes",
+        description="Parted by commas or one per line; a line 'car: car, sedan, taxi' gives a class several phrases",
+        view=types.TextFieldView(multiline=True),
+        **event,
+    )
+
+
+def _ask_file(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    description = "Its path on the App's machine: a class a line, as typed"
+    inputs.str("class_file", required=True, label="File", description=description, **event)
+
+
+def _ask_field(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    inputs.enum("class_field", list(_named_fields(dataset)), required=True, label="Field", **event)
+
+
+def _ask_dataset(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    names = _dataset_classes(dataset)
+    inputs.view("dataset_classes", types.Notice(label=", ".join(names) or "the dataset names no classes"))
+
+
+def _ask_saved(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+    inputs.enum("vocabulary", saved_vocabularies.names(), required=True, label="Saved vocabulary", **event)
+
+
+def _read_typed(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
+    return Vocabulary.parse(params.get("classes") or "")
+
+
+def _read_file(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
+    path = params.get("class_file")
+    if not path:
+        raise VocabularyError("name the file that has the classes")
+    return Vocabulary.parse(Path(path))
+
+
+def _read_field(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
+    names = _named_fields(dataset).get(params.get("class_field") or "")
+    if not names:
+        raise VocabularyError("choose a field whose mask targets name the classes")
+    return Vocabulary.parse(names)
+
+
+def _read_dataset(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
+    names = _dataset_classes(dataset)
+    if not names:
+        raise VocabularyError("the dataset names no classes; set dataset.default_classes or type them")
+    return Vocabulary.parse(names)
+
+
+def _read_saved(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
+    return saved_vocabularies.load(params.get("vocabulary") or "")
+
+
+def _named_fields(dataset: Any) -> dict[str, list[str]]:
+    """Class names by field, of the fields with mask targets."""
+    named = {
+        field: [name for value, name in targets.items() if value != DEFAULT_VALUE]
+        for field, targets in dataset.mask_targets.items()
+    }
+    return {field: list(dict.fromkeys(names)) for field, names in named.items() if names}
+
+
+def _dataset_classes(dataset: Any) -> list[str]:
+    """The dataset's default classes or default mask targets or, without those, the classes named for its fields."""
+    defaults = dataset.default_classes or list((dataset.default_mask_targets or {}).values())
+    return list(dict.fromkeys(defaults or [name for names in dataset.classes.values() for name in names]))
+
+
+_ASK = {_TYPED: _ask_typed, _FILE: _ask_file, _FIELD: _ask_field, _DATASET: _ask_dataset, _SAVED: _ask_saved}
+_READ = {_TYPED: _read_typed, _FILE: _read_file, _FIELD: _read_field, _DATASET: _read_dataset, _SAVED: _read_saved}

@@ -1,0 +1,213 @@
+"""The operator that evaluates a field of masks from the App."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_resclip.app.messages import plain, sentence
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.evaluation.void import AUTO, DEFAULT_VALUE, Ignored, parse_void
+from fiftyone_resclip.fields.schema import mask_fields
+from fiftyone_resclip.fields.slices import image_slices, select_slice
+
+if TYPE_CHECKING:
+    from fiftyone_resclip.evaluation.matching import ClassMatch
+    from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
+
+EXPLORER = "error_explorer"
+_DEFAULT_TRUTH = "ground_truth"
+_NOTHING = "(counts as unlabelled)"
+_SHOWN = 30
+
+
+class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
+    """Evaluates masks against ground truth; what is matched with what is shown, and can be changed, before it runs."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How FiftyOne lists and runs the operator."""
+        return foo.OperatorConfig(
+            name="evaluate",
+            label="ResCLIP: evaluate",
+            description="Dataset-wide mIoU against ground truth, and where it comes from",
+            dynamic=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """Gives the form: fields, void, the match of classes, the name of the run."""
+        inputs = types.Object()
+        try:
+            samples = _target(ctx)  # resolving the target here makes FiftyOne add its chooser
+            _ask_fields(inputs, ctx)
+            _ask_counting(inputs)
+            _ask_mapping(inputs, ctx.params, _match(samples, ctx.params, with_mapping=False), _match(samples, ctx.params))
+            _ask_key(inputs, ctx)
+        except Exception as error:
+            problem = inputs.view("problem", types.Warning(label=sentence(error)))
+            problem.invalid = True
+        return types.Property(inputs, view=types.View(label="ResCLIP: evaluate"))
+
+    @plain
+    def execute(self, ctx: Any) -> dict[str, Any] | None:
+        """Evaluates, keeps the run and opens it in the error explorer."""
+        params, samples = ctx.params, _target(ctx)
+        pred_field, gt_field = _fields(samples, params)
+        key = params.get("eval_key") or _new_key(samples, pred_field)
+        settings = _settings(params, _match(samples, params, with_mapping=False))
+        results = self(samples, pred_field, gt_field, key, overwrite=bool(params.get("overwrite")), **settings)
+        ctx.ops.reload_dataset()
+        ctx.ops.notify(f"{key}: {_headline(results)}", variant="warning" if results.notes() else "success")
+        if not ctx.delegated:
+            ctx.ops.open_panel(EXPLORER, layout="horizontal", state={"eval_key": key})
+        return {"eval_key": key, "miou": round(results.miou, 2), "pixel_accuracy": round(results.pixel_accuracy, 2)}
+
+    def __call__(
+        self,
+        samples: Any,
+        pred_field: str = "resclip",
+        gt_field: str = _DEFAULT_TRUTH,
+        eval_key: str | None = None,
+        **settings: Any,
+    ) -> SemanticEvaluationResults:
+        """Evaluates from Python.
+
+        Args:
+            samples: a FiftyOne dataset or view
+            pred_field ("resclip"): predicted masks
+            gt_field ("ground_truth"): true masks
+            eval_key (None): name to keep the run under
+            **settings: as :func:`fiftyone_resclip.evaluate`
+
+        Returns:
+            the results
+        """
+        from fiftyone_resclip.evaluation.evaluate import evaluate
+
+        return evaluate(samples, pred_field, gt_field, eval_key, **settings)
+
+
+def _target(ctx: Any) -> Any:
+    """What is evaluated; of groups, the slice that is shown."""
+    samples = ctx.target_view()
+    return select_slice(samples, ctx.group_slice if ctx.group_slice in image_slices(samples) else None)
+
+
+def _ask_fields(inputs: types.Object, ctx: Any) -> None:
+    fields = mask_fields(ctx.dataset, frames=True)
+    if len(fields) < 2:
+        raise DatasetError(
+            f"two fields of masks are needed, predicted and true, but the dataset has {fields or 'none'}; label it first"
+        )
+    pred_field, gt_field = _fields(ctx.dataset, ctx.params)
+    inputs.enum("pred_field", fields, default=pred_field, required=False, label="Prediction")
+    inputs.enum("gt_field", fields, default=gt_field, required=False, label="Ground truth")
+
+
+def _ask_counting(inputs: types.Object) -> None:
+    inputs.str(
+        "void",
+        default=str(DEFAULT_VALUE),
+        required=False,
+        label="Void values",
+        description="Of the ground truth, parted by commas",
+    )
+    inputs.bool("include_background", default=True, required=False, label="Means over classes count the background")
+    inputs.bool(
+        "boundary", default=False, required=False, label="Boundary IoU", description="Band of 2 % of the diagonal; slower"
+    )
+
+
+def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: ClassMatch, match: ClassMatch) -> None:
+    """The match of classes: what goes by name, a choice for each that has no partner then, and for all if one wants."""
+    alone = [name for name, partner in by_names.partners.items() if partner is None]
+    by_name = [name for name in by_names.partners if name not in alone]
+    inputs.bool("edit_mapping", default=False, required=False, label="Change what is matched with what")
+    inputs.md(f"**{len(by_name)} classes match by name**: {_listed(by_name)}", name="matched")
+    for name in match.partners if params.get("edit_mapping") else alone[:_SHOWN]:
+        default = match.partners[name] or _NOTHING
+        inputs.enum(
+            _input_of(by_names, name), [_NOTHING, *match.class_names], default=default, required=False, label=f"{name} is"
+        )
+    if match.never_predicted:
+        lost = f"No prediction can be: {_listed(match.never_predicted)}. All of their pixels will be misses."
+        inputs.view("never_predicted", types.Warning(label=lost))
+
+
+def _ask_key(inputs: types.Object, ctx: Any) -> None:
+    key = ctx.params.get("eval_key") or _new_key(ctx.dataset, _fields(ctx.dataset, ctx.params)[0])
+    inputs.str("eval_key", default=key, required=False, label="Name of this run")
+    if ctx.dataset.has_evaluation(key):
+        inputs.bool("overwrite", default=False, required=False, label=f"Replace the run {key!r}")
+        if not ctx.params.get("overwrite"):
+            raise DatasetError(f"there is a run {key!r} already; choose another name or replace it")
+
+
+def _fields(samples: Any, params: Mapping[str, Any]) -> tuple[str, str]:
+    """The fields chosen, or those that are likely meant."""
+    fields = mask_fields(samples, frames=True)
+    likely = [name for name in fields if name.removeprefix("frames.") in (_DEFAULT_TRUTH, "gt")] or fields
+    gt_field = params.get("gt_field") or next(iter(likely), _DEFAULT_TRUTH)
+    others = sorted((name for name in fields if name != gt_field), key=lambda name: "resclip" not in name)
+    return params.get("pred_field") or next(iter(others), "resclip"), gt_field
+
+
+def _match(samples: Any, params: Mapping[str, Any], with_mapping: bool = True) -> ClassMatch:
+    from fiftyone_resclip.evaluation.matching import match_classes
+
+    fields = _fields(samples, params)
+    plain_match = match_classes(samples, *fields, _void(params), require_common=False)
+    mapping = _mapping(params, plain_match) if with_mapping else None
+    return match_classes(samples, *fields, _void(params), mapping, require_common=False)
+
+
+def _mapping(params: Mapping[str, Any], match: ClassMatch) -> dict[str, str | None]:
+    """What the form changes of the match by name."""
+    chosen = {name: params.get(_input_of(match, name)) for name in match.partners}
+    wanted = {name: None if value == _NOTHING else value for name, value in chosen.items() if value}
+    return {name: partner for name, partner in wanted.items() if partner != match.partners[name]}
+
+
+def _settings(params: Mapping[str, Any], match: ClassMatch) -> dict[str, Any]:
+    return {
+        "ignore_index": _void(params),
+        "mapping": _mapping(params, match) or None,
+        "include_background": params.get("include_background", True),
+        "boundary": 0.02 if params.get("boundary") else None,
+        "progress": False,
+    }
+
+
+def _void(params: Mapping[str, Any]) -> Ignored:
+    text = params.get("void")
+    untouched = text is None or text.strip() == str(DEFAULT_VALUE)  # a form can't tell a typed 255 from the one it starts with
+    return AUTO if untouched else parse_void(text)
+
+
+def _input_of(match: ClassMatch, name: str) -> str:
+    """The input for a class of these two fields: a form keeps the values of inputs that are gone, and names may hold anything."""
+    text = "\n".join((match.pred_field.name, match.truth_field.name, name))
+    return f"class_{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+
+def _new_key(samples: Any, pred_field: str) -> str:
+    base = f"{pred_field.removeprefix('frames.')}_eval"
+    taken = set(samples.list_evaluations())
+    return next(key for number in range(1, len(taken) + 2) if (key := base if number == 1 else f"{base}_{number}") not in taken)
+
+
+def _listed(names: Any) -> str:
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more or "none"
+
+
+def _headline(results: SemanticEvaluationResults) -> str:
+    notes = f"; {len(results.notes())} notes on what was not counted as it stands" if results.notes() else ""
+    return f"{results.headline}{notes}"

@@ -1,0 +1,188 @@
+"""The operator that labels a dataset, a view or a selection from the App."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_resclip.app import models
+from fiftyone_resclip.app.forms import method, words
+from fiftyone_resclip.app.messages import plain_steps, sentence
+from fiftyone_resclip.app.operators import estimate
+from fiftyone_resclip.app.operators.stop import STOP_URI
+from fiftyone_resclip.fields.slices import image_slices, select_slice
+from fiftyone_resclip.labeling import runs
+from fiftyone_resclip.presets import MODES
+
+if TYPE_CHECKING:
+    from fiftyone_resclip.labeling.label import LabelingReport
+    from fiftyone_resclip.labeling.plan import Existing, Plan
+
+_DEFAULT_FIELD = "resclip"
+_DATABASE, _DISK = "database", "disk"
+_EXISTING = {
+    "skip": "leave alone what has a mask",
+    "overwrite": "label everything again",
+    "new field": "put the masks into a new field",
+}
+_ALL_SLICES = "all slices of images"
+
+#: How others, as the playground, call the operator.
+SEGMENT_URI = "@fiftyone-resclip/resclip/segment"
+
+
+class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
+    """Labels the target view with masks for classes in words."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How FiftyOne lists and runs the operator."""
+        return foo.OperatorConfig(
+            name="segment",
+            label="ResCLIP: segment",
+            description="Masks for your classes, in words, without training",
+            dynamic=True,
+            execute_as_generator=True,
+            allow_immediate_execution=True,
+            allow_delegated_execution=True,
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """Gives the form: target, classes, method, where the masks go, and what will run."""
+        inputs = types.Object()
+        try:
+            _ask_slice(inputs, ctx)
+            words.ask(inputs, ctx.params, ctx.dataset)
+            method.ask(inputs, ctx.params)
+            _ask_destination(inputs, ctx.params)
+            _preview(inputs, ctx)
+        except Exception as error:
+            problem = inputs.view("problem", types.Warning(label=sentence(error)))
+            problem.invalid = True
+        return types.Property(inputs, view=types.View(label="ResCLIP: segment"))
+
+    @plain_steps
+    def execute(self, ctx: Any) -> Iterator[Any]:
+        """Labels batch by batch; each batch is saved when it is done. Yields progress for the App."""
+        from fiftyone_resclip.labeling.label import iter_label
+
+        plan, vocabulary = _plan(ctx), words.read(ctx.params, ctx.dataset)
+        yield _progress(ctx, 0.0, "Loading the model")
+        model = models.in_turn(lambda: models.model(*method.read(ctx.params), vocabulary))
+        steps = iter_label(plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params))
+        with runs.Run(ctx.dataset) as run, closing(models.by_turns(steps)) as turns:
+            for report in turns:
+                yield _progress(ctx, report.done / report.total if report.total else 1.0, _how_far(report))
+                if run.stopped:
+                    break
+        summary = f"Stopped: {report}" if report.done < report.total else str(report)
+        yield ctx.ops.reload_dataset()
+        yield ctx.ops.set_active_fields([*(f for f in ctx.active_fields if f != plan.label_field), plan.label_field])
+        yield ctx.ops.notify(summary, variant="warning" if report.failures else "success")
+        if not ctx.delegated:
+            yield _end(ctx, summary)
+
+    def __call__(
+        self,
+        samples: Any,
+        classes: Any,
+        label_field: str = _DEFAULT_FIELD,
+        model: str = method.DEFAULT_MODEL,
+        mode: str = method.DEFAULT_MODE,
+        existing: Existing = "skip",
+        output_dir: str | None = None,
+        **settings: Any,
+    ) -> LabelingReport:
+        """Labels a collection from Python.
+
+        Args:
+            samples: a FiftyOne dataset or view of images
+            classes: as :meth:`fiftyone_resclip.Vocabulary.parse`
+            label_field ("resclip"): where the masks go
+            model ("resclip-vit-b-16"): as :func:`fiftyone_resclip.load_model`
+            mode ("full"): one of ``presets.MODES``
+            existing ("skip"): what becomes of masks that are there: ``"skip"``, ``"overwrite"`` or ``"new field"``
+            output_dir (None): folder for the masks; by default they go into the database
+            **settings: as :func:`fiftyone_resclip.load_model`
+
+        Returns:
+            the report
+        """
+        from fiftyone_resclip.labeling.label import label as label_samples
+        from fiftyone_resclip.labeling.plan import Plan
+        from fiftyone_resclip.model import load_model
+
+        method.read({"model": None, "mode": mode})  # refuses an unknown mode
+        plan = Plan.of(samples, label_field, existing)
+        loaded = load_model(model, classes, **{**MODES[mode].settings, **settings})
+        return label_samples(samples, loaded, plan.label_field, overwrite=plan.overwrite, output_dir=output_dir)
+
+
+def _ask_slice(inputs: types.Object, ctx: Any) -> None:
+    slices = image_slices(ctx.target_view())  # resolving the target here makes FiftyOne add its chooser
+    if slices:
+        current = ctx.group_slice if ctx.group_slice in slices else slices[0]
+        inputs.enum("group_slice", [*slices, _ALL_SLICES], default=current, required=False, label="Group slice")
+
+
+def _ask_destination(inputs: types.Object, params: dict[str, Any]) -> None:
+    inputs.str("label_field", default=_DEFAULT_FIELD, required=False, label="Field for the masks")
+    choices = types.RadioGroup(orientation="horizontal")
+    for value, label in _EXISTING.items():
+        choices.add_choice(value, label=label)
+    inputs.enum("existing", list(_EXISTING), default="skip", required=False, label="If the field has masks", view=choices)
+    inputs.enum("store", [_DATABASE, _DISK], default=_DATABASE, required=False, label="Masks go to", view=types.RadioGroup())
+    if params.get("store") == _DISK:
+        inputs.str("output_dir", required=True, label="Folder", description="A PNG for each sample, named by its id")
+
+
+def _preview(inputs: types.Object, ctx: Any) -> None:
+    """What will run: shown as soon as it is known, with the mistake instead where there is one."""
+    inputs.bool("estimate", default=False, required=False, label="Estimate the time", description="Runs the model on five images")
+    plan = _plan(ctx)
+    lines = [f"{plan}."]
+    if words.given(ctx.params):
+        vocabulary = words.read(ctx.params, ctx.dataset)
+        lines.append(f"{len(vocabulary.class_names)} classes, {len(vocabulary.flat_phrases)} phrases.")
+        if ctx.params.get("estimate"):
+            lines.append(estimate.sentence(plan, vocabulary, *method.read(ctx.params)))
+    inputs.view("preview", types.Notice(label=" ".join(lines)))
+
+
+def _plan(ctx: Any) -> Plan:
+    from fiftyone_resclip.labeling.plan import Plan
+
+    chosen = ctx.params.get("group_slice") or ctx.group_slice
+    samples = select_slice(ctx.target_view(), None if chosen == _ALL_SLICES else chosen)
+    return Plan.of(samples, ctx.params.get("label_field") or _DEFAULT_FIELD, ctx.params.get("existing") or "skip")
+
+
+def _output_dir(params: dict[str, Any]) -> str | None:
+    return params.get("output_dir") if params.get("store") == _DISK else None
+
+
+def _how_far(report: LabelingReport) -> str:
+    left = report.seconds / report.done * (report.total - report.done) if report.done else 0.0
+    rest = f", about {left:.0f} s left" if left else ""
+    return f"{report.done} of {report.total} images, {report.images_per_second:.1f} per second{rest}"
+
+
+def _progress(ctx: Any, share: float, label: str) -> Any:
+    """Shows how far it is: in the App a bar with a button that stops, which FiftyOne's own bar does not have."""
+    if ctx.delegated:
+        return ctx.set_progress(progress=share, label=label)
+    outputs = types.Object()
+    outputs.float("progress", view=types.ProgressView(label=label))
+    outputs.btn("stop", label="Stop and keep what is done", on_click=STOP_URI, variant="outlined")
+    return ctx.ops.show_output(types.Property(outputs).to_json(), {"progress": share})
+
+
+def _end(ctx: Any, summary: str) -> Any:
+    """Puts the summary in the place of the bar and its button."""
+    outputs = types.Object()
+    outputs.md(summary, name="summary")
+    return ctx.ops.show_output(types.Property(outputs).to_json(), {})

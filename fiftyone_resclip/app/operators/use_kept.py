@@ -1,0 +1,81 @@
+"""The operator that copies the labels that are kept, or converts them for annotation tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_resclip.app.messages import plain, sentence
+from fiftyone_resclip.app.operators.verdicts import field_in
+from fiftyone_resclip.fields.schema import mask_fields
+
+_FORMS = {"masks": "masks, as they are", "detections": "detections with instance masks", "polylines": "polylines"}
+
+
+class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
+    """Copies the labels that are kept to a field, or converts them for annotation tools."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How FiftyOne lists and runs the operator."""
+        return foo.OperatorConfig(
+            name="use_kept",
+            label="ResCLIP: copy kept labels",
+            description="Copies the kept labels to a field, as masks, detections or polylines",
+            dynamic=True,
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """Gives the form: from which field, as what, to which field, and how many."""
+        from fiftyone_resclip.explore import review
+
+        inputs = types.Object()
+        try:
+            field = field_in(ctx, ctx.params.get("label_field"))
+            inputs.enum("label_field", mask_fields(ctx.dataset), default=field, required=False, label="Masks under review")
+            forms = types.RadioGroup()
+            for value, label in _FORMS.items():
+                forms.add_choice(value, label=label)
+            inputs.enum("form", list(_FORMS), default="masks", required=False, label="Copy as", view=forms)
+            if ctx.params.get("form") in ("detections", "polylines"):
+                inputs.bool("instances", default=True, required=False, label="A label for each connected region")
+            inputs.str("to_field", required=True, label="To field")
+            count = review.counts(ctx.target_view(), field)["keep"]
+            inputs.view("preview", types.Notice(label=f"Labels that are kept: {count}"))
+        except Exception as error:
+            inputs.view("problem", types.Warning(label=sentence(error))).invalid = True
+        return types.Property(inputs, view=types.View(label="ResCLIP: copy kept labels"))
+
+    @plain
+    def execute(self, ctx: Any) -> None:
+        """Copies or converts, and shows the field."""
+        params = ctx.params
+        field, to_field = field_in(ctx, params.get("label_field")), params.get("to_field") or ""
+        instances = params.get("instances", True)
+        count = self(ctx.target_view(), field, to_field, params.get("form") or "masks", instances=instances)
+        ctx.ops.notify(f"{count} kept labels are now in {to_field!r}", variant="success")
+        ctx.ops.reload_dataset()
+        ctx.ops.set_active_fields([*(f for f in ctx.active_fields or () if f not in (field, to_field)), to_field])
+
+    def __call__(
+        self, samples: Any, label_field: str = "resclip", to_field: str = "kept", form: str = "masks", *, instances: bool = True
+    ) -> int:
+        """Copies or converts from Python.
+
+        Args:
+            samples: a FiftyOne dataset or view
+            label_field ("resclip"): the masks under review
+            to_field ("kept"): where the labels go
+            form ("masks"): ``"masks"``, ``"detections"`` or ``"polylines"``
+            instances (True): as :func:`fiftyone_resclip.explore.review.convert`
+
+        Returns:
+            number of labels
+        """
+        from fiftyone_resclip.explore import review
+
+        if form == "masks":
+            return review.copy_kept(samples, label_field, to_field)
+        return review.convert(samples, label_field, to_field, form, instances=instances)  # type: ignore[arg-type]  # checked there

@@ -1,0 +1,113 @@
+"""The operators of the review: a verdict on the open or selected samples, and undo. Each can be typed by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators as foo
+
+from fiftyone_resclip.app.messages import plain
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.fields.schema import mask_fields
+
+if TYPE_CHECKING:
+    from fiftyone_resclip.explore.review import Verdict
+
+
+def field_in(ctx: Any, chosen: str | None = None) -> str:
+    """Gives the field under review: the chosen one, else a visible field of masks, else the last that was made.
+
+    Raises:
+        DatasetError: if the dataset has no masks
+    """
+    fields = mask_fields(ctx.dataset)
+    if not fields:
+        raise DatasetError("there are no masks to review yet; run 'ResCLIP: segment' first")
+    visible = [field for field in ctx.active_fields or () if field in fields]
+    return chosen or (visible or fields)[-1]
+
+
+def targets_in(ctx: Any) -> list[str]:
+    """Gives the ids of the open sample or else of the selected ones."""
+    return [ctx.current_sample] if ctx.current_sample else list(ctx.selected)
+
+
+class _Mark(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
+    """Gives the open or selected samples one verdict."""
+
+    verdict: Verdict
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How FiftyOne lists and runs the operator."""
+        name = self.verdict.replace(" ", "_")
+        description = f"Marks the mask of the open or selected samples: {self.verdict}"
+        return foo.OperatorConfig(name=name, label=f"ResCLIP: {self.verdict}", description=description)
+
+    @plain
+    def execute(self, ctx: Any) -> None:
+        """Marks, and says how many."""
+        ids = targets_in(ctx)
+        if not ids:
+            raise DatasetError("open or select the samples to review")
+        field = field_in(ctx, ctx.params.get("label_field"))
+        count = self(ctx.dataset, ids, field)
+        ctx.ops.notify(
+            f"{self.verdict}: {count} of {len(ids)} samples, field {field!r}", variant="success" if count else "warning"
+        )
+        ctx.ops.reload_dataset()
+
+    def __call__(self, samples: Any, ids: list[str] | None = None, label_field: str = "resclip") -> int:
+        """Marks samples from Python.
+
+        Args:
+            samples: a FiftyOne dataset or view
+            ids (None): of the samples; by default all of ``samples``
+            label_field ("resclip"): the masks under review
+
+        Returns:
+            how many samples were marked
+        """
+        from fiftyone_resclip.explore import review
+
+        return review.mark(samples, label_field, samples.values("id") if ids is None else ids, self.verdict)
+
+
+class Keep(_Mark):
+    """Keeps the masks of the open or selected samples."""
+
+    verdict = "keep"
+
+
+class Discard(_Mark):
+    """Discards the masks of the open or selected samples: they stay, but are not copied."""
+
+    verdict = "discard"
+
+
+class FixLater(_Mark):
+    """Puts the masks of the open or selected samples aside."""
+
+    verdict = "fix later"
+
+
+class UndoReview(foo.Operator):  # type: ignore[misc]
+    """Takes the last step of the review back."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """How FiftyOne lists and runs the operator."""
+        return foo.OperatorConfig(name="undo_review", label="ResCLIP: undo review", description="Takes the last step back")
+
+    @plain
+    def execute(self, ctx: Any) -> None:
+        """Undoes, and says what."""
+        done = self(ctx.dataset, field_in(ctx, ctx.params.get("label_field")))
+        ctx.ops.notify(done or "There is nothing to undo")
+        ctx.ops.reload_dataset()
+
+    def __call__(self, samples: Any, label_field: str = "resclip") -> str | None:
+        """Undoes from Python; see :func:`fiftyone_resclip.explore.review.undo`."""
+        from fiftyone_resclip.explore import review
+
+        return review.undo(samples, label_field)

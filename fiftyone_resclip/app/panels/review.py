@@ -1,0 +1,116 @@
+"""The panel in which masks are kept, discarded or put aside, one after the other, by key or by button."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from fiftyone_resclip.app.messages import plain, sentence
+from fiftyone_resclip.app.operators.verdicts import field_in, targets_in
+from fiftyone_resclip.fields.schema import mask_fields
+
+_USE_KEPT = "@fiftyone-resclip/resclip/use_kept"
+_UNDO = "undo"
+_KEYS: Mapping[str, str] = {"k": "keep", "d": "discard", "f": "fix later", "u": _UNDO}
+_ONE_AFTER_THE_OTHER = Lock()  # the two events of one key may run at the same time
+_HELP = """Verdicts go to the open sample, to the selected ones or, with nothing selected, to the one shown here: the first of the
+view that has none yet. They are kept in the field `<field>_review`."""
+
+
+class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type information
+    """Verdicts on the open sample, the selected ones or the first of the view that is open still."""
+
+    @property
+    def config(self) -> foo.PanelConfig:
+        """How FiftyOne lists the panel."""
+        return foo.PanelConfig(
+            name="review", label="ResCLIP: review", icon="fact_check", surfaces="grid modal", help_markdown=_HELP
+        )
+
+    def show_again(self, ctx: Any) -> None:
+        """Nothing to do: FiftyOne renders after every event."""
+
+    on_change_current_sample = on_change_selected = on_change_view = on_change_group_slice = on_change_dataset = show_again
+
+    def on_load(self, ctx: Any) -> None:
+        """Nothing to do but to render."""
+
+    @plain
+    def on_button(self, ctx: Any) -> None:
+        """Marks or undoes by button."""
+        self._act(ctx, ctx.params["action"])
+
+    @plain
+    def on_key(self, ctx: Any) -> None:
+        """Marks or undoes by the key that was typed last. The box keeps what was typed: emptied, it would lose the focus."""
+        typed = str(ctx.params.get("value") or "").lower()
+        if len(typed) > len(ctx.panel_state.get("typed") or ""):
+            self._act(ctx, _KEYS.get(typed[-1]))
+        ctx.panel.state.typed = typed
+
+    @plain
+    def on_use(self, ctx: Any) -> None:
+        """Opens the form that copies or converts what is kept."""
+        ctx.prompt(_USE_KEPT, params={"label_field": field_in(ctx, ctx.panel_state.get("field"))})
+
+    def render(self, ctx: Any) -> types.Property:
+        """Gives the picture under review, keys, buttons and counts."""
+        panel = types.Object()
+        try:
+            self._show(panel, ctx)
+        except Exception as error:
+            panel.view("problem", types.Warning(label=sentence(error)))
+        return types.Property(panel, view=types.View())
+
+    def _show(self, panel: types.Object, ctx: Any) -> None:
+        from fiftyone_resclip.explore import review
+
+        field = field_in(ctx, ctx.panel_state.get("field"))
+        panel.enum("field", mask_fields(ctx.dataset), default=field, label="Masks under review", on_change=self.show_again)
+        ctx.panel.state.revision = review.revision(ctx.dataset, field)
+        counts = review.counts(ctx.view, field)
+        panel.md(" · ".join(f"**{number}** {name}" for name, number in counts.items()), name="counts")
+        panel.str("key", label="Type here: k keep, d discard, f fix later, u undo", on_change=self.on_key)
+        buttons = panel.h_stack("buttons", gap=1)
+        for key, action in _KEYS.items():
+            buttons.btn(f"act_{key}", label=action, on_click=self.on_button, params={"action": action}, variant="outlined")
+        panel.btn("use", label="Copy kept labels", on_click=self.on_use, variant="contained")
+        self._show_sample(panel, ctx, field)
+
+    def _show_sample(self, panel: types.Object, ctx: Any, field: str) -> None:
+        from fiftyone_resclip.explore import review
+
+        if targets_in(ctx):
+            panel.md(f"Verdicts go to {len(targets_in(ctx))} sample(s), open or selected.", name="target")
+            return
+        first = review.still_open(ctx.view, field).first() if len(review.still_open(ctx.view, field)) else None
+        if first is None:
+            panel.md("Every mask of the view has its verdict.", name="target")
+            return
+        figure = review.picture(first, field, ctx.dataset.mask_targets.get(field) or {})
+        panel.plot("picture", data=figure.data, layout=figure.layout, config={"displayModeBar": False}, height=380)
+
+    def _act(self, ctx: Any, action: str | None) -> None:
+        """Does what a key or a button says, unless that was about an earlier state: FiftyOne sends a key twice."""
+        with _ONE_AFTER_THE_OTHER:
+            self._act_alone(ctx, action)
+
+    def _act_alone(self, ctx: Any, action: str | None) -> None:
+        from fiftyone_resclip.explore import review
+
+        field = field_in(ctx, ctx.panel_state.get("field"))
+        if action is None or ctx.panel_state.get("revision") != review.revision(ctx.dataset, field):
+            return
+        if action == _UNDO:
+            if review.undo(ctx.dataset, field) is None:
+                ctx.ops.notify("There is nothing to undo")
+            return
+        ids = targets_in(ctx) or review.still_open(ctx.view, field).limit(1).values("id")
+        review.mark(ctx.dataset, field, ids, action)  # type: ignore[arg-type]  # checked there
+        following = review.still_open(ctx.view, field).limit(1).values("id")
+        if ctx.current_sample and following:
+            ctx.ops.open_sample(id=following[0])

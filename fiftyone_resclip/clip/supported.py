@@ -1,0 +1,81 @@
+"""Which towers of open_clip can be used, by their configurations; and the page ``docs/ARCHITECTURES.md`` that lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import open_clip
+
+from fiftyone_resclip.presets import MODELS
+
+_CUSTOM_BLOCK_KEYS = ("qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner", "scale_attn", "scale_fc")
+
+_HEAD = """# Which architectures of open_clip work
+
+Plain CLIP ViT towers of `open_clip.CLIP` with a class token. Pretrained tags and checkpoint files go through open_clip's own
+loader; use the `-quickgelu` variants where the weights want them (OpenAI, MetaCLIP, DFN). RCS takes blocks 6-9 unless
+configured otherwise.
+
+Written by `fiftyone-resclip architectures` from open_clip {version}; a test keeps it true.
+"""
+
+
+def refusal(model_config: Mapping[str, Any]) -> str | None:
+    """Says why an open_clip configuration can't be used.
+
+    Args:
+        model_config: as in open_clip's JSON files
+
+    Returns:
+        the reason in a few words; ``None`` if it can be used
+    """
+    vision, text = model_config.get("vision_cfg", {}), model_config.get("text_cfg", {})
+    reasons = (
+        ("timm_model_name" in vision, "its image tower is a timm model"),
+        (not isinstance(vision.get("layers", 12), int), "its image tower is a ResNet"),
+        ("multimodal_cfg" in model_config, "it is a CoCa"),
+        ("hf_model_name" in text, "its text tower is not open_clip's own"),
+        (bool(model_config.get("custom_text")), "it is a CustomTextCLIP"),
+        (bool(vision.get("attentional_pool")), "its image tower ends in attentional pooling"),
+        (vision.get("pool_type", "tok") != "tok", "its image tower is not trained on the class token"),
+        (vision.get("block_type") == "custom" or any(vision.get(k) for k in _CUSTOM_BLOCK_KEYS), "its blocks are not CLIP's"),
+    )
+    return next((reason for holds, reason in reasons if holds), None)
+
+
+def supported_architectures() -> list[str]:
+    """Lists the architectures of open_clip whose configuration can be used."""
+    return [name for name in open_clip.list_models() if refusal(open_clip.get_model_config(name)) is None]
+
+
+def refusal_message(name: str, reason: str) -> str:
+    """Words the refusal of a model: what was expected, why it is not, what works."""
+    return (
+        f"the image tower of {name!r} must be a plain CLIP ViT with a class token, but {reason}; "
+        f"use for example {', '.join(repr(m) for m in MODELS)} or another ViT of open_clip.CLIP, such as 'ViT-B-16'"
+    )
+
+
+def table() -> str:
+    """Gives the page as Markdown: what works with its shapes and tags, what does not with the reason."""
+    works, refused = [], []
+    for name in open_clip.list_models():
+        config = open_clip.get_model_config(name)
+        reason = refusal(config)
+        if reason:
+            refused.append(f"| {name} | {reason} |")
+            continue
+        vision = config["vision_cfg"]
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "–"
+        shape = f"{vision['image_size']} | {vision['patch_size']} | {vision['width']} | {vision['layers']}"
+        works.append(f"| {name} | {shape} | {tags} |")
+    head = "| architecture | image px | patch px | width | blocks | pretrained tags |\n|---|---|---|---|---|---|"
+    sections = [
+        _HEAD.format(version=open_clip.__version__),
+        f"## Supported ({len(works)})\n",
+        head,
+        *works,
+        f"\n## Refused ({len(refused)})\n",
+    ]
+    return "\n".join([*sections, "| architecture | because |\n|---|---|", *refused]) + "\n"

@@ -1,0 +1,39 @@
+"""The settings of an evaluation, defined once: for Python, the App, the stored run and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fiftyone_resclip.evaluation.boundaries import radius_px
+from fiftyone_resclip.evaluation.void import AUTO, Ignored
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How masks are compared; see :func:`fiftyone_resclip.evaluate` for what each setting means.
+
+    Attributes:
+        ignore_index: void values of the ground truth
+        mapping: ground-truth class by predicted class where the names differ
+        include_background: whether means over classes count the background
+        boundary: band of boundary IoU, in pixels or as a share of the diagonal; ``None`` does not measure it
+        compute_dice: whether samples get a Dice field
+
+    Raises:
+        ConfigError: if ``boundary`` is out of range
+    """
+
+    ignore_index: Ignored = AUTO
+    mapping: Mapping[str, str | None] | None = None
+    include_background: bool = True
+    boundary: float | None = None
+    compute_dice: bool = False
+
+    def __post_init__(self) -> None:
+        if self.boundary is not None:
+            radius_px(self.boundary, (1, 1))
+        if isinstance(self.ignore_index, (tuple, set)):  # the database knows lists only
+            object.__setattr__(self, "ignore_index", list(self.ignore_index))
+        if self.mapping is not None:
+            object.__setattr__(self, "mapping", dict(self.mapping))

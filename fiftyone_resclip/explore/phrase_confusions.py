@@ -1,0 +1,115 @@
+"""Which word takes pixels from which class: synonyms analysed against ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fiftyone_resclip.errors import DatasetError, ImageError
+from fiftyone_resclip.evaluation import metrics
+from fiftyone_resclip.evaluation.matching import VOID, match_classes
+from fiftyone_resclip.evaluation.void import AUTO, Ignored
+from fiftyone_resclip.model import Picture, ResCLIPModel
+
+
+class Taken(NamedTuple):
+    """Pixels that a phrase won.
+
+    Attributes:
+        phrase: the phrase
+        phrase_class: the class it stands for
+        truth: the class of the pixels
+        pixels: how many
+        share: of all pixels of ``truth``, in [0, 1]
+    """
+
+    phrase: str
+    phrase_class: str
+    truth: str
+    pixels: int
+    share: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the phrase stands for the class of the pixels."""
+        return self.phrase_class == self.truth
+
+
+@dataclass(frozen=True)
+class PhraseTable:
+    """Pixels by true class and winning phrase.
+
+    Attributes:
+        truths: ``C`` classes of the ground truth
+        phrases: ``Q`` phrases, each with its class
+        pixels: ``(C, Q)``
+        images: number of images
+    """
+
+    truths: tuple[str, ...]
+    phrases: tuple[tuple[str, str], ...]
+    pixels: NDArray[np.int64]
+    images: int
+
+    def taken(self) -> list[Taken]:
+        """Lists what each phrase won of each class, most pixels first."""
+        whole = self.pixels.sum(axis=1)
+        rows = [
+            Taken(phrase, phrase_class, truth, int(pixels), float(pixels / whole[row]))
+            for row, truth in enumerate(self.truths)
+            for (phrase, phrase_class), pixels in zip(self.phrases, self.pixels[row], strict=True)
+            if pixels
+        ]
+        return sorted(rows, key=lambda taken: -taken.pixels)
+
+
+def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index: Ignored = AUTO) -> PhraseTable:
+    """Segments images by phrase and counts which phrase won the pixels of which class.
+
+    Args:
+        samples: a FiftyOne dataset or view of images
+        gt_field: true masks
+        model: its vocabulary has the phrases; thresholds are left out, every pixel has a winner
+        ignore_index ("auto"): void values of the ground truth, as :func:`fiftyone_resclip.evaluate`
+
+    Returns:
+        the table; images without readable ground truth, or that can't be read themselves, are left out
+
+    Raises:
+        DatasetError: if the field can't be used, or no image could
+    """
+    match = match_classes(samples, gt_field, gt_field, ignore_index)  # the truth with itself: its classes, without what is void
+    names, truth = match.class_names, match.truth_field
+    segmenter, vocabulary = _by_phrase(model.segmenter), model.segmenter.vocabulary
+    reader = model.build_get_item()
+    pixels = np.zeros((len(names), len(vocabulary.flat_phrases)), dtype=np.int64)
+    images = 0
+    for sample in samples.select_fields(gt_field).iter_samples():
+        picture, label = reader({"filepath": sample.filepath}), sample[gt_field]
+        if not isinstance(picture, Picture) or label is None or not label.has_mask:
+            continue
+        try:
+            mask = truth.read(label)
+        except ImageError:
+            continue
+        won = segmenter.segment([picture.pixels], [(mask.shape[0], mask.shape[1])])[0].labels.cpu().numpy()
+        for value, phrase, count in zip(*(part.tolist() for part in metrics.value_pairs(mask, won)), strict=True):
+            if (row := match.truth.get(value, VOID)) != VOID:
+                pixels[row, phrase] += count
+        images += 1
+    if not images:
+        raise DatasetError(f"no image with a readable mask in {gt_field!r}: words can't be compared with it")
+    classes = (vocabulary.class_names[index] for index in vocabulary.phrase_classes)
+    return PhraseTable(names, tuple(zip(vocabulary.flat_phrases, classes, strict=True)), pixels, images)
+
+
+def _by_phrase(segmenter: Any) -> Any:
+    """The same method with a class for each phrase."""
+    vocabulary = segmenter.vocabulary
+    names = tuple(f"{number}: {phrase}" for number, phrase in enumerate(vocabulary.flat_phrases))
+    by_phrase = type(vocabulary)(names, tuple((phrase,) for phrase in vocabulary.flat_phrases))
+    config = replace(segmenter.config, prob_threshold=0.0, min_area=0.0)
+    return type(segmenter)(segmenter.backbone, by_phrase, config, segmenter.text_features)

@@ -1,0 +1,147 @@
+"""Trying words on one image: labels, confidence, which phrase won where, and what a patch attends to.
+
+Words, thresholds and mixes can change as often as one likes: the image goes through the trunk once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.clip.trunk_cache import TrunkMemory
+from fiftyone_resclip.config import ResCLIPConfig
+from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.explore.patch_attention import AttentionRows, attention_rows
+from fiftyone_resclip.model import PictureReader, Unreadable
+from fiftyone_resclip.segmenter import ResCLIP
+from fiftyone_resclip.vocabulary import Vocabulary
+
+_IMAGES_KEPT = 16
+
+
+class ClassShare(NamedTuple):
+    """What a class got of an image.
+
+    Attributes:
+        name: of the class
+        share: of the image's pixels, in [0, 1]
+        confidence: mean probability over those pixels, in [0, 1]; 0 where there are none
+        phrases: share of the image's pixels by phrase
+    """
+
+    name: str
+    share: float
+    confidence: float
+    phrases: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What words give on an image, at network size.
+
+    Attributes:
+        segmenter: the method with the words
+        image: RGB, ``(3, H, W)`` uint8
+        labels: class index per pixel, -1 where there is none, ``(H, W)``
+        confidence: probability of the likeliest class, ``(H, W)`` in [0, 1]
+        phrases: index of the likeliest phrase, ``(H, W)``
+    """
+
+    segmenter: ResCLIP
+    image: Tensor
+    labels: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    phrases: NDArray[np.int64]
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return (self.image.shape[1], self.image.shape[2])
+
+    @cached_property
+    def shares(self) -> list[ClassShare]:
+        """What each class got, largest first, the ones that got nothing included."""
+        vocabulary = self.segmenter.vocabulary
+        flat = vocabulary.flat_phrases
+        result = []
+        for index, name in enumerate(vocabulary.class_names):
+            inside = self.labels == index
+            counts = np.bincount(self.phrases[inside], minlength=len(flat)) / inside.size
+            confidence = float(self.confidence[inside].mean()) if inside.any() else 0.0
+            phrases = {flat[q]: float(counts[q]) for q, owner in enumerate(vocabulary.phrase_classes) if owner == index}
+            result.append(ClassShare(name, float(inside.mean()), confidence, phrases))
+        return sorted(result, key=lambda row: -row.share)
+
+    def attention_rows(self, point: tuple[float, float]) -> AttentionRows:
+        """Gives what the patch at a point attends to; see :func:`fiftyone_resclip.explore.patch_attention.attention_rows`."""
+        return attention_rows(self.segmenter, self.image, point)
+
+
+class Playground:
+    """Reads images with words, and remembers their trunks.
+
+    Args:
+        backbone: the frozen CLIP
+        config: the settings to start from
+    """
+
+    def __init__(self, backbone: Backbone, config: ResCLIPConfig) -> None:
+        self.backbone, self.config = backbone, config
+        self.trunks = TrunkMemory(backbone)
+        self._last: tuple[tuple[int, Vocabulary, ResCLIPConfig], Reading] | None = None
+        self._images: OrderedDict[tuple[str, float, tuple[int, int]], Tensor] = OrderedDict()
+
+    @torch.inference_mode()
+    def read(self, path: str, vocabulary: Vocabulary, settings: Mapping[str, Any] | None = None) -> Reading:
+        """Segments an image.
+
+        Args:
+            path: of the image
+            vocabulary: the classes
+            settings (None): what differs from the settings to start from, by the names of ``ResCLIPConfig``
+
+        Returns:
+            the reading; its labels are those :func:`fiftyone_resclip.label` gives, but for ``min_area``
+
+        Raises:
+            ImageError: if the file can't be read or is too thin
+            ConfigError: if a setting is unknown or out of range
+        """
+        config = self.config.varied(settings or {})
+        image = self._image(path, config)
+        key = (id(image), vocabulary, config)
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._read(image, vocabulary, config))
+        return self._last[1]
+
+    def _read(self, image: Tensor, vocabulary: Vocabulary, config: ResCLIPConfig) -> Reading:
+        segmenter = ResCLIP(self.backbone, vocabulary, config, trunk=self.trunks)
+        scores = segmenter.refined(segmenter.image_logits([image])[0], image, (image.shape[1], image.shape[2]))
+        confidence, phrases = (config.logit_scale * scores).softmax(dim=0).max(dim=0)
+        labels = torch.tensor(vocabulary.phrase_classes, device=phrases.device)[phrases]
+        labels = labels.masked_fill(confidence < config.prob_threshold, vocabulary.fallback)
+        return Reading(segmenter, image, labels.cpu().numpy(), confidence.cpu().numpy(), phrases.cpu().numpy())
+
+    def _image(self, path: str, config: ResCLIPConfig) -> Tensor:
+        try:
+            key = (path, Path(path).stat().st_mtime, (config.short_side_px, config.max_long_side_px))
+        except OSError as error:
+            raise ImageError(f"{path!r} must be a readable image, but: {error}") from error
+        if key not in self._images:
+            picture = PictureReader(config, self.backbone.patch_px)({"filepath": path})
+            if isinstance(picture, Unreadable):
+                raise ImageError(picture.reason)
+            self._images[key] = picture.pixels
+            while len(self._images) > _IMAGES_KEPT:
+                self._images.popitem(last=False)
+        return self._images[key]

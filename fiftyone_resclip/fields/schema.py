@@ -1,0 +1,88 @@
+"""Fields of masks in a dataset: their type, class names and colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import fiftyone as fo
+
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.fields.colours import palette
+from fiftyone_resclip.vocabulary import Vocabulary
+
+MaskTargets = Mapping[int, str]
+
+
+def mask_targets(vocabulary: Vocabulary) -> dict[int, str]:
+    """Returns the class name of each mask value: 1 for the first class, because FiftyOne keeps 0 for unlabelled pixels."""
+    return dict(enumerate(vocabulary.class_names, start=1))
+
+
+def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str] | None = None) -> None:
+    """Prepares a field before anything is written: its type, confidence, class names and colours.
+
+    Args:
+        dataset: a FiftyOne dataset
+        field: name; starts with ``frames.`` for a field of video frames
+        targets: class name by mask value
+        colours (None): hex colour of each class; by default from :func:`~fiftyone_resclip.fields.colours.palette`
+
+    Raises:
+        DatasetError: if the field exists and holds something other than segmentations
+    """
+    is_new = not has_masks(dataset, field)
+    frame_field = field.removeprefix("frames.")
+    add = dataset.add_sample_field if field == frame_field else dataset.add_frame_field
+    if is_new:
+        add(frame_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    add(f"{frame_field}.confidence", fo.FloatField)
+    dataset.mask_targets = {**dataset.mask_targets, field: dict(targets)}
+    _colour_field(dataset, field, targets, colours or palette(len(targets)))
+    dataset.save()
+
+
+def has_masks(dataset: fo.Dataset, field: str) -> bool:
+    """Returns whether a field of segmentations exists.
+
+    Args:
+        dataset: a FiftyOne dataset
+        field: name; starts with ``frames.`` for a field of video frames
+
+    Returns:
+        False if there is no such field
+
+    Raises:
+        DatasetError: if the field exists but holds something else
+    """
+    frame_field = field.removeprefix("frames.")
+    schema = dataset.get_field_schema() if field == frame_field else dataset.get_frame_field_schema()
+    existing = (schema or {}).get(frame_field)
+    if existing is not None and getattr(existing, "document_type", None) is not fo.Segmentation:
+        raise DatasetError(
+            f"field {field!r} must hold Segmentation labels or be new, but it holds {existing}; choose another name"
+        )
+    return existing is not None
+
+
+def mask_fields(samples: fo.core.collections.SampleCollection, *, frames: bool = False) -> list[str]:
+    """Lists the fields of masks.
+
+    Args:
+        samples: a FiftyOne dataset or view
+        frames (False): whether to list those of video frames too, with ``frames.`` before their names
+
+    Returns:
+        names, in the order of the schema
+    """
+    fields = list(samples.get_field_schema(embedded_doc_type=fo.Segmentation))
+    of_frames = samples.get_frame_field_schema(embedded_doc_type=fo.Segmentation) if frames else None
+    return fields + [f"frames.{name}" for name in of_frames or ()]
+
+
+def _colour_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str]) -> None:
+    """Makes the App paint this field by class; colours the user chose for other fields stay."""
+    entries = [{"intTarget": value, "color": colour} for value, colour in zip(targets, colours, strict=True)]
+    scheme = dataset.app_config.color_scheme or fo.ColorScheme()
+    scheme.color_by = "value"
+    scheme.fields = [f for f in scheme.fields or [] if f["path"] != field] + [{"path": field, "maskTargetsColors": entries}]
+    dataset.app_config.color_scheme = scheme

@@ -1,0 +1,306 @@
+"""Measures a model on one of the eight benchmarks, or on any FiftyOne dataset: label, evaluate, write the record.
+
+A run that is stopped goes on where it was: masks are kept in a field named after everything that decides them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.clip.weights import fingerprint
+from fiftyone_resclip.config import ResCLIPConfig
+from fiftyone_resclip.errors import ConfigError, DatasetError, ResCLIPError, unknown
+from fiftyone_resclip.evaluation.evaluate import evaluate
+from fiftyone_resclip.evaluation.matching import MaskField, match_classes
+from fiftyone_resclip.evaluation.void import AUTO, Ignored
+from fiftyone_resclip.fields.private import dataset_of
+from fiftyone_resclip.labeling.label import label
+from fiftyone_resclip.model import ResCLIPModel
+from fiftyone_resclip.presets import preset
+from fiftyone_resclip.published.folders import FOLDERS, benchmark
+from fiftyone_resclip.published.loading import GROUND_TRUTH, folder_of, load_benchmark
+from fiftyone_resclip.published.numbers import published_miou
+from fiftyone_resclip.published.provenance import provenance
+from fiftyone_resclip.segmenter import ResCLIP
+from fiftyone_resclip.vocabulary import Classes, Vocabulary
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured, the same on every dataset.
+
+    Attributes:
+        backbone: the frozen CLIP
+        model: what it is called in records
+        changes: settings that differ from those of the preset, by the names of ``ResCLIPConfig``
+        pretrained: tag or file of the weights, if they are not the model's own
+        limit: only so many images, from the start
+        work_dir: where masks go; by default below FiftyOne's folder of datasets
+        batch_size: images at once; by default as :func:`labeling.label` has it
+        num_workers: threads that read images
+
+    Raises:
+        ConfigError: if ``limit`` is below 1
+    """
+
+    backbone: Backbone
+    model: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
+    limit: int | None = None
+    work_dir: Path | None = None
+    batch_size: int | None = None
+    num_workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit must be at least 1, but got {self.limit}")
+
+    @property
+    def part(self) -> str:
+        """What a run over a part of a dataset is called, so that it does not replace one over the whole."""
+        return "" if self.limit is None else f"first_{self.limit}"
+
+
+def run_benchmark(name: str, data_root: str | Path, setup: Setup) -> Record:
+    """Measures a model on a benchmark as the field does.
+
+    Args:
+        name: ``"voc21"`` or one of the seven others
+        data_root: the folder of the dataset, or one that holds several
+        setup: what is measured; its changes are to the benchmark's preset
+
+    Returns:
+        the record, plain JSON values; figures in percent, times in seconds
+
+    Raises:
+        ConfigError: if there is no such benchmark or setting
+        DatasetError: if files are missing or broken
+    """
+    expected = benchmark(name).n_images
+    config = preset(name).varied(setup.changes)
+    samples = load_benchmark(name, data_root, setup.work_dir, setup.limit)
+    segmenter = ResCLIP(setup.backbone, Vocabulary.preset(name), config)
+    record = measure(samples, GROUND_TRUTH, segmenter, setup, folder_of(name, setup.work_dir), ignore_index=0)
+    return {
+        "benchmark": name,
+        "images_published": expected,
+        "published": _beside(name, setup.model, config, whole=record["images"] == expected and setup.pretrained is None),
+        **record,
+    }
+
+
+def run_dataset(
+    name: str,
+    gt_field: str,
+    classes: Classes | None,
+    setup: Setup,
+    *,
+    preset_name: str = "ade20k",
+    ignore_index: Ignored = AUTO,
+) -> Record:
+    """Measures a model on a FiftyOne dataset of the user's own.
+
+    Args:
+        name: of the dataset
+        gt_field: its true masks
+        classes: as :meth:`fiftyone_resclip.Vocabulary.parse`; ``None`` takes the names of the field's mask targets as words
+        setup: what is measured
+        preset_name ("ade20k"): settings to start from
+        ignore_index ("auto"): void values of the ground truth, as :func:`fiftyone_resclip.evaluate`
+
+    Returns:
+        the record, plain JSON values; figures in percent, times in seconds
+
+    Raises:
+        ConfigError: if a setting is unknown
+        DatasetError: if there is no such dataset or field, or they share no class
+    """
+    if not fo.dataset_exists(name):
+        raise DatasetError(unknown("dataset", name, fo.list_datasets()))
+    dataset = fo.load_dataset(name)
+    if classes is None:  # the truth matched with itself: its classes, without what is void
+        classes = list(match_classes(dataset, gt_field, gt_field, ignore_index).class_names)
+    segmenter = ResCLIP(setup.backbone, Vocabulary.parse(classes), preset(preset_name).varied(setup.changes))
+    samples = dataset if setup.limit is None else dataset.limit(setup.limit)
+    return measure(samples, gt_field, segmenter, setup, folder_of(dataset.slug, setup.work_dir), ignore_index=ignore_index)
+
+
+def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record:
+    """The published number to stand beside a measured one, and whether the two may be compared."""
+    same = published_miou(name, model, config)
+    headline = published_miou(name, "resclip-vit-b-16", preset(name))
+    return {"miou": headline if same is None else same, "comparable": whole and same is not None}
+
+
+def measure(
+    samples: Any, gt_field: str, segmenter: ResCLIP, setup: Setup, folder: Path, *, ignore_index: Ignored = AUTO
+) -> Record:
+    """Labels a collection, evaluates it and keeps both under one name.
+
+    Args:
+        samples: a FiftyOne dataset or view of images
+        gt_field: its ground truth
+        segmenter: the method with weights and words
+        setup: names and numbers for the run
+        folder: where masks go
+        ignore_index ("auto"): void values of the ground truth
+
+    Returns:
+        the record, plain JSON values; figures in percent, times in seconds
+
+    Raises:
+        DatasetError: if the collection can't be labelled or evaluated
+    """
+    config, vocabulary = segmenter.config, segmenter.vocabulary
+    _check_common(samples, gt_field, vocabulary)  # before an hour of labelling
+    weights = fingerprint(segmenter.backbone.model)
+    pred_field = _field_name(config.to_dict(), vocabulary, weights)
+    key = "_".join(filter(None, (pred_field, gt_field if gt_field != GROUND_TRUTH else "", setup.part)))
+    started = time.monotonic()
+    _forget_lost_masks(samples, pred_field)
+    report = label(
+        samples, ResCLIPModel(segmenter), pred_field, output_dir=folder / pred_field,
+        batch_size=setup.batch_size, num_workers=setup.num_workers,
+    )  # fmt: skip
+    labelled = time.monotonic()
+    result = evaluate(samples, pred_field, gt_field, key, ignore_index=ignore_index, overwrite=True, progress=False)
+    return {
+        "dataset": dataset_of(samples).name,
+        "field": pred_field,
+        "eval_key": key,
+        "images": result.images,
+        "miou": _figure(result.miou),
+        "pixel_accuracy": _figure(result.pixel_accuracy),
+        "mean_accuracy": _figure(result.mean_accuracy),
+        "frequency_weighted_iou": _figure(result.frequency_weighted_iou),
+        "iou": {name: _figure(value) for name, value in result.iou.items()},
+        "not_counted_as_it_stands": result.notes(),
+        "model": setup.model,
+        "pretrained": setup.pretrained,
+        "weights_sha256": weights,
+        "settings": config.to_dict(),
+        "classes": dict(zip(vocabulary.class_names, map(list, vocabulary.phrases), strict=True)),
+        "labelled_in_this_run": report.labelled,
+        "seconds": {"labelling": round(labelled - started, 1), "evaluation": round(time.monotonic() - labelled, 1)},
+        **provenance(segmenter.backbone.device.type),
+    }
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Writes a record as JSON.
+
+    Args:
+        record: from :func:`run_benchmark` or :func:`measure`
+        folder: where to; made if need be
+
+    Returns:
+        the file, named by benchmark or dataset, and eval key
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record.get('benchmark') or fo.load_dataset(record['dataset']).slug}-{record['eval_key']}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def table(records: Mapping[str, Record | ResCLIPError]) -> str:
+    """Prints records as text, beside the published numbers.
+
+    Args:
+        records: the record of each benchmark, or why there is none
+
+    Returns:
+        a row for each
+    """
+    lines = [f"{'benchmark':<12} {'images':>13} {'mIoU':>7} {'published':>10} {'difference':>11} {'seconds':>8}"]
+    for name, record in records.items():
+        if isinstance(record, ResCLIPError):
+            lines.append(f"{name:<12} not measured: {record}")
+            continue
+        published = record.get("published", {"miou": None, "comparable": False})
+        difference = record["miou"] - published["miou"] if published["comparable"] else None
+        images = "/".join(str(record[key]) for key in ("images", "images_published") if key in record)
+        lines.append(
+            f"{name:<12} {images:>13} {_shown(record['miou'], '.2f'):>7} {_shown(published['miou'], '.1f'):>10} "
+            f"{_shown(difference, '+.2f'):>11} {_shown(_whole_seconds(record), '.0f'):>8}"
+        )
+    lines.append(
+        "mIoU in percent, over the whole set. Published: ResCLIP's own number where there is none for this model and settings; a "
+        "difference is given only where model, settings and images are the same."
+    )
+    return "\n".join(lines)
+
+
+def run_all(
+    data_root: str | Path, setup: Setup, done: Callable[[Record], Any], names: Iterable[str] = FOLDERS
+) -> dict[str, Record | ResCLIPError]:
+    """Measures several benchmarks; one that can't be measured does not keep the others from it.
+
+    Args:
+        data_root: the folder that holds their folders
+        setup: what is measured
+        done: gets each record as soon as it is there
+        names: by default all eight
+
+    Returns:
+        the record of each, or why there is none
+    """
+    records: dict[str, Record | ResCLIPError] = {}
+    for name in names:
+        try:
+            records[name] = record = run_benchmark(name, data_root, setup)
+            done(record)
+        except ResCLIPError as error:
+            records[name] = error
+    return records
+
+
+def _check_common(samples: Any, gt_field: str, vocabulary: Vocabulary) -> None:
+    names = set(MaskField.of(samples, gt_field).targets.values())
+    if not names & set(vocabulary.class_names):
+        raise DatasetError(
+            f"{gt_field!r} and the words must share class names, but have {sorted(names)} and {sorted(vocabulary.class_names)}"
+        )
+
+
+def _forget_lost_masks(samples: Any, field: str) -> None:
+    """Lets samples whose mask file has gone be labelled again; else they would count as having none."""
+    if not samples.has_field(field):
+        return
+    paths = zip(*samples.values(["id", f"{field}.mask_path"]), strict=True)
+    lost = {sample: None for sample, path in paths if path is not None and not Path(path).is_file()}
+    if lost:
+        dataset_of(samples).set_values(field, lost, key_field="id")
+
+
+def _whole_seconds(record: Record) -> float | None:
+    """What the run took, if it was one run."""
+    return sum(record["seconds"].values()) if record["labelled_in_this_run"] == record["images"] else None
+
+
+def _field_name(settings: Mapping[str, Any], vocabulary: Vocabulary, weights: str) -> str:
+    """Readable, and different for everything that decides a mask, so that no run goes on with the masks of another."""
+    decisive = [settings, vocabulary.class_names, vocabulary.phrases, vocabulary.background, weights]
+    digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
+    parts = [settings["strategy"], *(part for part in ("rcs", "sfr", "pamr") if settings[part]), digest]
+    return "_".join(parts)
+
+
+def _figure(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2)
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
