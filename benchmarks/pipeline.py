@@ -28,10 +28,9 @@ from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.doors.database import require_database
 from fiftyone_resclip.labeling.label import LabelingReport, label
-from fiftyone_resclip.model import ResCLIPModel, Unreadable, load_model
+from fiftyone_resclip.model import ResCLIPModel, Unreadable, load_model, make_model
 from fiftyone_resclip.presets import default_config
 from fiftyone_resclip.published.provenance import provenance
-from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.tiny.scenes import COLOURS_AND_GROUNDS, draw_scene
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -164,7 +163,7 @@ def tiny_model() -> ResCLIPModel:
 def large_model() -> ResCLIPModel:
     """ViT-B/16 shapes on the same classes, with the settings that users get."""
     vocabulary = Vocabulary.parse(list(COLOURS_AND_GROUNDS))
-    return ResCLIPModel(ResCLIP(Backbone.random(ARCHITECTURE, 0), vocabulary, default_config(ARCHITECTURE)))
+    return make_model(Backbone.random(ARCHITECTURE, 0), vocabulary, default_config(ARCHITECTURE))
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> str:

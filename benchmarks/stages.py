@@ -12,14 +12,15 @@ from unittest.mock import patch
 from benchmarks.timing import seconds
 from fiftyone_resclip import segmenter
 from fiftyone_resclip.clip.backbone import Backbone
-from fiftyone_resclip.core import feedback, pamr
+from fiftyone_resclip.core import feedback
+from fiftyone_resclip.core.kernels import gathered_pamr
 
 #: Stage by the function that does it; what one calls of another counts for the other only.
 STAGES: Sequence[tuple[str, Any, str]] = (
     ("trunk", Backbone, "trunk"),
     ("last block", segmenter.ResCLIP, "last_block"),
-    ("PAMR", pamr.Refinement, "__init__"),
-    ("PAMR", pamr.Refinement, "__call__"),
+    ("PAMR", gathered_pamr.Refinement, "__init__"),
+    ("PAMR", gathered_pamr.Refinement, "__call__"),
     ("patch labels", feedback, "patch_labels"),
     ("path rule", feedback, "agreement"),
     ("blur", feedback, "blurred_rows"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.clip.text_cache import text_features
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import ImageError, VocabularyError
@@ -245,7 +246,22 @@ def load_model(
         )
     vocabulary = Vocabulary.parse(classes, background)
     config = (preset(preset_name) if preset_name else default_config(name)).varied(settings)
-    return ResCLIPModel(ResCLIP(Backbone.load(name, pretrained, device), vocabulary, config))
+    return make_model(Backbone.load(name, pretrained, device), vocabulary, config)
+
+
+def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig) -> ResCLIPModel:
+    """Makes a model over a CLIP that is loaded already; phrases that were ever encoded come from the text cache.
+
+    Args:
+        backbone: the frozen CLIP
+        vocabulary: the classes
+        config: the settings
+
+    Returns:
+        a FiftyOne model
+    """
+    features = text_features(backbone, vocabulary.flat_phrases)
+    return ResCLIPModel(ResCLIP(backbone, vocabulary, config, features))
 
 
 def _to_picture(arg: Any, config: ResCLIPConfig) -> Picture | Unreadable:

@@ -1,10 +1,10 @@
-"""ResCLIP itself: config, backbone and core put together. Tensors in, predictions out; no files, no FiftyOne."""
+"""ResCLIP itself: settings, the frozen CLIP and the formulas put together. Tensors in, predictions out; no files, no FiftyOne."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,14 +12,14 @@ from torch.nn import functional
 
 from fiftyone_resclip.clip.backbone import Backbone, Trunk
 from fiftyone_resclip.clip.batching import Batches
-from fiftyone_resclip.clip.text_cache import text_features as cached_text_features
 from fiftyone_resclip.config import STRATEGIES, ResCLIPConfig
-from fiftyone_resclip.core import pamr
-from fiftyone_resclip.core.attention import attend, locality_bias
+from fiftyone_resclip.core.attention import attention_map, locality_bias
 from fiftyone_resclip.core.feedback import feedback_map
+from fiftyone_resclip.core.kernels import attend, refine, stitch
 from fiftyone_resclip.core.labels import LabelMap, label_map
+from fiftyone_resclip.core.residual import residual_map
 from fiftyone_resclip.core.text import cosines
-from fiftyone_resclip.core.windows import Box, Mosaic, stitch, upsample, window_boxes
+from fiftyone_resclip.core.windows import Box, Scores, WholeScores, upsample, window_boxes
 from fiftyone_resclip.errors import ConfigError, ShapeError
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -36,9 +36,8 @@ class ResCLIP:
         backbone: the frozen CLIP
         vocabulary: the classes
         config: the settings
-        text_features (None): the vocabulary's phrases as L2-normalised ``(Q, D)``; by default encoded
-            once, and kept on disk
-        trunk (None): what runs the trunk, such as a a ``TrunkMemory``; by default ``backbone.trunk``
+        text_features (None): the vocabulary's phrases, ``(Q, D)``, L2-normalised; by default encoded here. Models that users
+            load take them from :mod:`fiftyone_resclip.clip.text_cache`
 
     Raises:
         ConfigError: if the config asks for blocks or windows that the backbone does not have
@@ -49,12 +48,7 @@ class ResCLIP:
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        vocabulary: Vocabulary,
-        config: ResCLIPConfig,
-        text_features: Tensor | None = None,
-        trunk: Callable[[Tensor, Sequence[int]], Trunk] | None = None,
+        self, backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig, text_features: Tensor | None = None
     ) -> None:
         if config.rcs is not None:
             backbone.check_blocks(config.rcs.blocks)
@@ -62,51 +56,39 @@ class ResCLIP:
             raise ConfigError(
                 f"window.crop_px must be at least the patch size {backbone.patch_px}, but got {config.window.crop_px}"
             )
-        self.backbone = backbone
-        self.vocabulary = vocabulary
-        self.config = config
-        self._trunk = trunk
-        self._batches = Batches.on(backbone.device)
-        phrases = vocabulary.flat_phrases
-        features = cached_text_features(backbone, phrases) if text_features is None else text_features
+        features = backbone.encode_text(vocabulary.flat_phrases) if text_features is None else text_features
+        expected = (len(vocabulary.flat_phrases), backbone.feature_width)
+        if tuple(features.shape) != expected:
+            raise ShapeError(f"text_features must be {expected}, but got {tuple(features.shape)}")
+        self.backbone, self.vocabulary, self.config = backbone, vocabulary, config
         self.text_features = features.to(backbone.device)
-        if tuple(self.text_features.shape) != (len(phrases), backbone.feature_width):
-            raise ShapeError(
-                f"text_features must be ({len(phrases)}, {backbone.feature_width}), but got {tuple(self.text_features.shape)}"
-            )
+        self._batches = Batches.on(backbone.device)
 
     @torch.inference_mode()
     def logits(self, pixels: Tensor, text_features: Tensor) -> Tensor:
-        """Scores every patch against every phrase.
+        """Scores every patch against every phrase: the whole method.
 
         Args:
-            pixels: normalised images of one size, ``(B, 3, H, W)``
+            pixels: normalised images of one size, ``(B, 3, H, W)``, finite
             text_features: L2-normalised, ``(Q, D)``
 
         Returns:
             cosines, ``(B, Q, h, w)`` float32
 
         Raises:
-            ShapeError: if sizes do not fit the backbone, or pixels are not finite
+            ShapeError: if sizes do not fit the backbone
         """
-        if text_features.ndim != 2 or text_features.shape[1] != self.backbone.feature_width:
-            raise ShapeError(f"text_features must be (Q, {self.backbone.feature_width}), but got {tuple(text_features.shape)}")
-        if not bool(pixels.isfinite().all()):
-            raise ShapeError("pixels must be finite numbers, but some are NaN or infinite")
-        return self._logits(pixels, text_features)
-
-    def _logits(self, pixels: Tensor, text_features: Tensor) -> Tensor:
-        """:meth:`logits` for input that is known to be right: no look at its values, so a GPU need not be waited for."""
-        trunk, sfr = self.trunk(pixels), self.config.sfr
-        draft = cosines(self.last_block(trunk), text_features, trunk.grid_hw)
-        if sfr is None:
+        trunk = self.trunk(pixels)  # blocks 1 ... L - 1
+        residual = residual_map(trunk.mean_attention, self.config.rcs)  # RCS
+        draft = self.last_block(trunk, text_features, residual=residual)
+        if self.config.sfr is None:
             return draft
-        feedback = feedback_map(draft, pixels, self.backbone.patch_px, sfr, self.config.logit_scale)
-        return cosines(self.last_block(trunk, feedback), text_features, trunk.grid_hw)
+        feedback = feedback_map(draft, pixels, self.backbone.patch_px, self.config.sfr, self.config.logit_scale)  # SFR
+        return self.last_block(trunk, text_features, residual=residual, feedback=feedback)
 
     @torch.inference_mode()
     def trunk(self, pixels: Tensor) -> Trunk:
-        """Runs the blocks before the last one, as the settings ask for them.
+        """Runs the blocks before the last one, and keeps the attention that RCS needs.
 
         Args:
             pixels: normalised images of one size, ``(B, 3, H, W)``
@@ -115,47 +97,49 @@ class ResCLIP:
             what :meth:`last_block` needs
         """
         with self._autocast():
-            run = self._trunk or self.backbone.trunk
-            return run(pixels, self.config.rcs.blocks if self.config.rcs else ())
+            return self.backbone.trunk(pixels, self.config.rcs.blocks if self.config.rcs else ())
 
     @torch.inference_mode()
-    def last_block(self, trunk: Trunk, feedback: Tensor | None = None) -> Tensor:
-        """Runs the last block: base strategy, RCS, and SFR where there is feedback.
+    def last_block(
+        self, trunk: Trunk, text_features: Tensor, *, residual: Tensor | None = None, feedback: Tensor | None = None
+    ) -> Tensor:
+        """Runs the last block and compares its patches with the text.
 
         Args:
-            trunk: from the backbone
-            feedback (None): SFR's matrix, ``(B, N, N)``
+            trunk: from :meth:`trunk`
+            text_features: L2-normalised, ``(Q, D)``
+            residual (None): what RCS mixes into the attention, ``(B, heads, N, N)``
+            feedback (None): what SFR mixes into the scores, ``(B, N, N)``
 
         Returns:
-            projected tokens, ``(B, N, D)``, class token first, not normalised
+            cosines, ``(B, Q, h, w)`` float32
         """
         with self._autocast():
-            gathered = self._attend(trunk, trunk.v, feedback)
-            return self.backbone.finish(trunk, gathered, residual_arch=self.config.residual_arch).float()
+            gathered = attend(trunk.q, trunk.k, trunk.v, **self._attention_settings(trunk, residual, feedback))
+            tokens = self.backbone.finish(trunk, gathered, residual_arch=self.config.residual_arch).float()
+        return cosines(tokens, text_features, trunk.grid_hw)
 
     @torch.inference_mode()
-    def attention(self, trunk: Trunk, feedback: Tensor | None = None) -> Tensor:
-        """Gives the attention of the last block: base strategy, RCS, and SFR where there is feedback.
+    def attention(self, trunk: Trunk, *, residual: Tensor | None = None, feedback: Tensor | None = None) -> Tensor:
+        """Returns the attention that :meth:`last_block` gathers by.
 
         Args:
-            trunk: from the backbone
-            feedback (None): SFR's matrix, ``(B, N, N)``
+            trunk: from :meth:`trunk`
+            residual (None): as for :meth:`last_block`
+            feedback (None): as for :meth:`last_block`
 
         Returns:
             ``(B, heads, N, N)``
         """
-        tokens = trunk.q.shape[2]
-        identity = torch.eye(tokens, dtype=trunk.v.dtype, device=trunk.v.device)
-        return self._attend(trunk, identity.expand(*trunk.v.shape[:2], tokens, tokens), feedback)
+        with self._autocast():
+            return attention_map(trunk.q, trunk.k, **self._attention_settings(trunk, residual, feedback))
 
-    def _attend(self, trunk: Trunk, v: Tensor, feedback: Tensor | None) -> Tensor:
-        """Values ``v`` gathered by the attention of the last block, ``(B, heads, N, d)``."""
+    def _attention_settings(self, trunk: Trunk, residual: Tensor | None, feedback: Tensor | None) -> dict[str, Any]:
         config, strategy = self.config, STRATEGIES[self.config.strategy]
         bias = locality_bias(trunk.grid_hw, config.locality_sigma, trunk.q.dtype, trunk.q.device) if strategy.locality else None
-        rcs = (config.rcs, trunk.attention_map) if config.rcs and trunk.attention_map is not None else None
-        sfr = (config.sfr, feedback) if config.sfr and feedback is not None else None
-        with self._autocast():
-            return attend(trunk.q, trunk.k, v, strategy, bias=bias, rcs=rcs, sfr=sfr)
+        rcs = None if residual is None else (config.rcs, residual)
+        sfr = None if feedback is None else (config.sfr, feedback)
+        return {"strategy": strategy, "bias": bias, "rcs": rcs, "sfr": sfr}
 
     def _autocast(self) -> torch.autocast:
         precision = self.config.precision
@@ -167,7 +151,7 @@ class ResCLIP:
 
         Args:
             images: each ``(3, H, W)`` uint8, already at network size
-            out_sizes (None): height and width of each result; by default that of its image
+            out_sizes (None): height and width of each result; by default those of its image
 
         Returns:
             one :class:`LabelMap` per image; labels index the vocabulary's classes
@@ -175,41 +159,43 @@ class ResCLIP:
         Raises:
             ShapeError: if an image is not RGB uint8, or smaller than a patch
         """
-        for image in images:
-            if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
-                raise ShapeError(f"each image must be (3, H, W) uint8, but got {tuple(image.shape)} {image.dtype}")
         sizes = out_sizes or [(image.shape[1], image.shape[2]) for image in images]
-        return [
-            self._label(scores, image, size) for scores, image, size in zip(self._mosaics(images), images, sizes, strict=True)
-        ]
+        every = zip(self.image_scores(images), images, sizes, strict=True)
+        return [self.label(self.resized(scores, image, out_hw)) for scores, image, out_hw in every]
 
     @torch.inference_mode()
-    def image_logits(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """Scores whole images.
+    def image_scores(self, images: Sequence[Tensor]) -> list[Scores]:
+        """Scores whole images: windows of equal size share batches, whichever image they come from.
 
         Args:
             images: each ``(3, H, W)`` uint8
 
         Returns:
-            cosines per image, ``(Q, H, W)`` float32
-        """
-        return [scores.whole() for scores in self._mosaics(images)]
+            cosines per image, at its size
 
-    def _mosaics(self, images: Sequence[Tensor]) -> list[Mosaic]:
-        """Scores whole images: windows of equal size share batches, whichever image they come from."""
+        Raises:
+            ShapeError: if an image is not RGB uint8, or smaller than a patch
+        """
+        for image in images:
+            if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
+                raise ShapeError(f"each image must be (3, H, W) uint8, but got {tuple(image.shape)} {image.dtype}")
         padded = [self._whole_patches(image) for image in images]
         crops = [
             _Crop(index, box)
             for index, image in enumerate(padded)
             for box in window_boxes((image.shape[1], image.shape[2]), self.config.window)
         ]
-        scores = self._crop_logits(padded, crops)
-        result = []
+        logits = self._crop_logits(padded, crops)
+        result: list[Scores] = []
         for index, (image, whole) in enumerate(zip(images, padded, strict=True)):
             own = [number for number, crop in enumerate(crops) if crop.image == index]
-            stitched = stitch([scores[n] for n in own], [crops[n].box for n in own], (whole.shape[1], whole.shape[2]))
+            stitched = stitch([logits[n] for n in own], [crops[n].box for n in own], (whole.shape[1], whole.shape[2]))
             result.append(stitched.cropped((image.shape[1], image.shape[2])))
         return result
+
+    def image_logits(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Scores whole images as :meth:`image_scores` does; returns cosines per image, ``(Q, H, W)`` float32."""
+        return [scores.whole() for scores in self.image_scores(images)]
 
     def _whole_patches(self, image: Tensor) -> Tensor:
         """The image as it is or, if so configured, with its right and bottom edge repeated up to a whole patch."""
@@ -219,7 +205,7 @@ class ResCLIP:
         return functional.pad(image[None].float(), (0, right, 0, bottom), mode="replicate")[0].to(image.dtype)
 
     def _crop_logits(self, images: Sequence[Tensor], crops: Sequence[_Crop]) -> dict[int, Tensor]:
-        """Runs the network over all crops in batches of equal size; ``(Q, h, w)`` by the crop's number."""
+        """Runs the method over all crops in batches of equal size; ``(Q, h, w)`` by the crop's number."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, (_, box) in enumerate(crops):
             by_size[(box.bottom - box.top, box.right - box.left)].append(number)
@@ -227,7 +213,7 @@ class ResCLIP:
 
         def run(batch: Sequence[int]) -> Tensor:
             pixels = torch.stack([images[crops[n].image][:, crops[n].box.rows, crops[n].box.columns] for n in batch])
-            return self._logits(self.backbone.normalise(pixels), self.text_features)
+            return self.logits(self.backbone.normalise(pixels), self.text_features)
 
         for crop_hw, numbers in by_size.items():
             for batch, logits in self._batches.results(numbers, crop_hw, run):
@@ -235,26 +221,35 @@ class ResCLIP:
         return scores
 
     @torch.inference_mode()
-    def refined(self, scores: Tensor, image: Tensor, out_hw: tuple[int, int]) -> Tensor:
-        """Applies the final PAMR, if the config has one, at the result's size.
+    def resized(self, scores: Scores, image: Tensor, out_hw: tuple[int, int]) -> Scores:
+        """Resizes scores to the result's size, and applies the final PAMR there if the config has one.
 
         Args:
-            scores: cosines of one image, ``(Q, H, W)``
+            scores: cosines of one image
             image: that image, ``(3, H, W)`` uint8
             out_hw: height and width of the result
 
         Returns:
-            ``(Q, *out_hw)`` with PAMR; ``scores`` without
+            cosines at ``out_hw``
         """
         setting = self.config.pamr
         if setting is None:
-            return scores
+            return scores.resized(out_hw)
         guide = upsample(self.backbone.normalise(image[None]), out_hw)
-        return pamr.refine(upsample(scores[None], out_hw), guide, steps=setting.steps, dilations=setting.dilations)[0]
+        resized = upsample(scores.whole()[None], out_hw)
+        return WholeScores(refine(resized, guide, steps=setting.steps, dilations=setting.dilations)[0])
 
-    def _label(self, scores: Mosaic, image: Tensor, out_hw: tuple[int, int]) -> LabelMap:
+    def label(self, scores: Scores) -> LabelMap:
+        """Decides label, confidence and winning phrase of each pixel.
+
+        Args:
+            scores: cosines at the size of the result
+
+        Returns:
+            the label map
+        """
         return label_map(
-            Mosaic.of(self.refined(scores.whole(), image, out_hw)) if self.config.pamr else scores.resized(out_hw),
+            scores,
             self.vocabulary.phrase_classes,
             logit_scale=self.config.logit_scale,
             threshold=self.config.prob_threshold,

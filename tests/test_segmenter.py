@@ -27,10 +27,6 @@ def scene(index: int, height: int, width: int) -> torch.Tensor:
     return torch.from_numpy(held_out_scene(index, (height, width), 2).image).permute(2, 0, 1)
 
 
-def nan_pixels() -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.full((1, 3, 16, 16), torch.nan), torch.zeros(5, 64)
-
-
 IMAGES = [scene(0, 96, 128), scene(1, 128, 96), scene(2, 96, 128), scene(3, 50, 70)]
 
 
@@ -122,8 +118,8 @@ print(peak_mib() - before)
 def test_final_pamr_works_at_the_size_of_the_result(tiny: Backbone) -> None:
     config = replace(TINY, pamr=PAMR(2, (1, 2)))
     segmenter = ResCLIP(tiny, WORDS, config)
-    scores = segmenter.image_logits(IMAGES[:1])[0]
-    assert segmenter.refined(scores, IMAGES[0], (60, 80)).shape == (5, 60, 80)
+    scores = segmenter.image_scores(IMAGES[:1])[0]
+    assert segmenter.resized(scores, IMAGES[0], (60, 80)).whole().shape == (5, 60, 80)
     assert segmenter.segment(IMAGES[:1], [(60, 80)])[0].labels.shape == (60, 80)
 
 
@@ -152,7 +148,6 @@ def test_final_pamr_works_at_the_size_of_the_result(tiny: Backbone) -> None:
             r"\(3, H, W\) uint8, but got \(3, 9, 9\)",
         ),
         (lambda b: ResCLIP(b, WORDS, TINY).logits(torch.zeros(1, 3, 16, 16), torch.zeros(5, 9)), ShapeError, "must be .Q, 64."),
-        (lambda b: ResCLIP(b, WORDS, TINY).logits(*nan_pixels()), ShapeError, "pixels must be finite numbers"),
         (lambda b: ResCLIP(b, WORDS, TINY).segment([IMAGES[0][:1]]), ShapeError, r"each image must be \(3, H, W\) uint8"),
         (lambda b: ResCLIP(b, WORDS, TINY).segment([IMAGES[0][:, :5]]), ShapeError, "sides of at least 8"),
     ],
@@ -168,14 +163,14 @@ def test_a_batch_that_does_not_fit_is_halved_and_one_window_that_does_not_fit_is
     segmenter = ResCLIP(tiny, WORDS, WINDOWS)
     expected = segmenter.image_logits(IMAGES)
     room = 3
-    original = segmenter._logits
+    original = segmenter.logits
 
     def cramped(pixels: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
         if len(pixels) > room:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return original(pixels, text_features)
 
-    monkeypatch.setattr(segmenter, "_logits", cramped)
+    monkeypatch.setattr(segmenter, "logits", cramped)
     for ours, whole in zip(segmenter.image_logits(IMAGES), expected, strict=True):
         torch.testing.assert_close(ours, whole, atol=2e-5, rtol=0)
     room = 0

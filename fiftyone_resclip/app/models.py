@@ -91,8 +91,7 @@ def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> Res
         ConfigError: if a setting is out of range
         BackboneError: if the model or its weights can't be had
     """
-    from fiftyone_resclip.model import ResCLIPModel
+    from fiftyone_resclip.model import make_model
     from fiftyone_resclip.presets import default_config
-    from fiftyone_resclip.segmenter import ResCLIP
 
-    return ResCLIPModel(ResCLIP(backbone(name), vocabulary, default_config(name).varied(settings)))
+    return make_model(backbone(name), vocabulary, default_config(name).varied(settings))

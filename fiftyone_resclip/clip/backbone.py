@@ -18,9 +18,11 @@ from torch.nn import functional
 
 from fiftyone_resclip.clip.supported import refusal_message
 from fiftyone_resclip.clip.weights import load_clip, random_clip
-from fiftyone_resclip.core.attention import attention
-from fiftyone_resclip.core.kernels.onednn import linear
+from fiftyone_resclip.config import STRATEGIES
+from fiftyone_resclip.core.attention import attention_map
+from fiftyone_resclip.core.kernels import linear
 from fiftyone_resclip.core.kernels.transfer import sent
+from fiftyone_resclip.core.residual import running_mean
 from fiftyone_resclip.core.text import ensemble
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
 
@@ -36,7 +38,7 @@ class Trunk(NamedTuple):
         k: keys
         v: values
         grid_hw: patches down and across
-        attention_map: mean attention of the blocks asked for, ``(B, heads, N, N)``
+        mean_attention: mean attention of the blocks asked for, ``(B, heads, N, N)``; ``None`` if there were none
     """
 
     tokens: Tensor
@@ -44,7 +46,7 @@ class Trunk(NamedTuple):
     k: Tensor
     v: Tensor
     grid_hw: tuple[int, int]
-    attention_map: Tensor | None
+    mean_attention: Tensor | None
 
 
 class Backbone:
@@ -179,15 +181,14 @@ class Backbone:
         class_token = self._visual.class_embedding.expand(len(patches), 1, -1)
         tokens = torch.cat([class_token, patches.flatten(2).transpose(1, 2)], dim=1) + self._positions(grid_hw)
         tokens = self._visual.ln_pre(tokens)
-        attention_map: Tensor | None = None
+        mean_attention: Tensor | None = None
         for number, block in enumerate(self._blocks[:-1], start=1):
             if number in map_blocks:
                 tokens, attn = _block_with_map(block, tokens)
-                share = 1 / len(map_blocks)
-                attention_map = attn.mul_(share) if attention_map is None else attention_map.add_(attn, alpha=share)
+                mean_attention = running_mean(mean_attention, attn, len(map_blocks))
             else:
                 tokens = self._run_block(block, tokens)
-        return Trunk(tokens, *_project(self._blocks[-1], tokens), grid_hw, attention_map)
+        return Trunk(tokens, *_project(self._blocks[-1], tokens), grid_hw, mean_attention)
 
     @torch.inference_mode()
     def finish(self, trunk: Trunk, gathered: Tensor, *, residual_arch: bool) -> Tensor:
@@ -286,7 +287,7 @@ def _run_block(block: ResidualAttentionBlock, tokens: Tensor, causal: bool = Fal
 def _block_with_map(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """Runs a whole block and keeps its attention, ``(B, heads, N, N)``."""
     q, k, v = _project(block, tokens)
-    attn = attention(q, k)
+    attn = attention_map(q, k, STRATEGIES["vanilla"])
     return _with_residual(block, tokens, _merged(block, attn @ v)), attn
 
 

@@ -1,4 +1,4 @@
-"""Attention of the last block: score strategies, the locality bias, and the one blend that RCS and SFR share."""
+"""Attention of the last block as formulas: score strategies, the locality bias, and the blend that RCS and SFR share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fiftyone_resclip.config import RCS, SFR, Strategy
 
@@ -14,8 +13,7 @@ from fiftyone_resclip.config import RCS, SFR, Strategy
 def blend(values: Tensor, target: Tensor, gain: float, mix: float) -> Tensor:
     """Moves ``values`` towards ``target`` and scales: ``gain * ((1 - mix) * values + mix * target)``.
 
-    SFR applies it to scores, before the softmax; RCS to attention, after it. Both are linear, so :func:`attend` may do it where
-    less is to be computed.
+    SFR does this to scores, before the softmax; RCS to attention, after it.
 
     Args:
         values: any shape
@@ -32,6 +30,40 @@ def blend(values: Tensor, target: Tensor, gain: float, mix: float) -> Tensor:
     return gain * ((1 - mix) * values + mix * target)
 
 
+def attention_map(
+    q: Tensor,
+    k: Tensor,
+    strategy: Strategy,
+    *,
+    bias: Tensor | None = None,
+    rcs: tuple[RCS, Tensor] | None = None,
+    sfr: tuple[SFR, Tensor] | None = None,
+) -> Tensor:
+    """Computes the attention of a block under a strategy, with the additions of ResCLIP.
+
+    Args:
+        q: queries, ``(B, heads, N, d)``
+        k: keys, ``(B, heads, N, d)``
+        strategy: which projections score each other
+        bias (None): locality bias, ``(N, N)``, added after SFR and not multiplied by its gain
+        rcs (None): the setting and the mean attention of earlier blocks, ``(B, heads, N, N)``
+        sfr (None): the setting and the feedback matrix, ``(B, N, N)``
+
+    Returns:
+        attention, ``(B, heads, N, N)``; rows sum to the strategy's number of pairs, and with RCS (for one pair) to ``rcs.gain``
+    """
+    sides, parts = {"q": q, "k": k}, []
+    for left, right in strategy.pairs:
+        scores = (sides[left] * q.shape[-1] ** -0.5) @ sides[right].transpose(-2, -1)
+        if sfr is not None:
+            scores = blend(scores, sfr[1][:, None].to(scores.dtype), sfr[0].gain, sfr[0].mix)
+        if bias is not None:
+            scores = scores + bias
+        parts.append(scores.softmax(dim=-1))
+    attn: Tensor = sum(parts[1:], start=parts[0])
+    return attn if rcs is None else blend(attn, rcs[1], rcs[0].gain, rcs[0].mix)
+
+
 def attend(
     q: Tensor,
     k: Tensor,
@@ -42,57 +74,26 @@ def attend(
     rcs: tuple[RCS, Tensor] | None = None,
     sfr: tuple[SFR, Tensor] | None = None,
 ) -> Tensor:
-    """Gathers values by the last block's attention under a strategy, with the additions of ResCLIP.
-
-    The attention itself never exists: SFR's blend goes into the fused kernel's scale and mask, and RCS blends what was gathered.
+    """Gathers values by :func:`attention_map`.
 
     Args:
         q: queries, ``(B, heads, N, d)``
         k: keys, ``(B, heads, N, d)``
-        v: values, ``(B, heads, N, d)``; the identity ``(B, heads, N, N)`` gives the attention
-        strategy: which projections score each other
-        bias (None): locality bias, ``(N, N)``, added after SFR and untouched by its gain
-        rcs (None): the setting and the mean attention of earlier blocks, ``(B, heads, N, N)``
-        sfr (None): the setting and the feedback matrix, ``(B, N, N)``
+        v: values, ``(B, heads, N, d)``
+        strategy: as for :func:`attention_map`; ``bias``, ``rcs`` and ``sfr`` likewise
+        bias (None): see there
+        rcs (None): see there
+        sfr (None): see there
 
     Returns:
-        gathered values, ``(B, heads, N, d)``; the weights of a row sum to the strategy's number of pairs, and with RCS (for one
-        pair) to ``rcs.gain``
+        gathered values, ``(B, heads, N, d)``
     """
-    sides = {"q": q, "k": k}
-    scale, mask = q.shape[-1] ** -0.5, bias
-    if sfr is not None:
-        setting, feedback = sfr
-        scale *= setting.gain * (1 - setting.mix)
-        target = (setting.gain * setting.mix) * feedback[:, None].to(q.dtype)
-        mask = target if bias is None else target.add_(bias)
-    parts = [
-        functional.scaled_dot_product_attention(sides[left], sides[right], v, attn_mask=mask, scale=scale)
-        for left, right in strategy.pairs
-    ]
-    gathered: Tensor = sum(parts[1:], start=parts[0])
-    if rcs is not None:
-        gathered = blend(gathered, rcs[1] @ v, rcs[0].gain, rcs[0].mix)
-    return gathered
-
-
-def attention(q: Tensor, k: Tensor) -> Tensor:
-    """Gives CLIP's own attention, ``(B, heads, N, N)``, which the fused kernel would not show.
-
-    Args:
-        q: queries, ``(B, heads, N, d)``
-        k: keys, ``(B, heads, N, d)``
-
-    Returns:
-        attention; rows sum to 1
-    """
-    scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    return scores.softmax(dim=-1)
+    return attention_map(q, k, strategy, bias=bias, rcs=rcs, sfr=sfr) @ v
 
 
 @lru_cache(maxsize=16)
 def locality_bias(grid_hw: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Gives the bias towards near patches: ``exp(-distance^2 / (2 sigma^2))``.
+    """Returns the bias towards near patches: ``exp(-distance^2 / (2 sigma^2))``.
 
     Args:
         grid_hw: patches down and across
@@ -101,7 +102,7 @@ def locality_bias(grid_hw: tuple[int, int], sigma: float, dtype: torch.dtype, de
         device: of the result
 
     Returns:
-        ``(N, N)`` with ``N = 1 + h * w``; row and column of the class token are 0. The tensor is shared: don't write to it
+        ``(N, N)`` with ``N = 1 + h * w``; row and column of the class token are 0. The tensor is shared: do not write to it
 
     Source:
         NACLIP (Hajimiri et al., WACV 2025, MIT)
@@ -114,7 +115,7 @@ def locality_bias(grid_hw: tuple[int, int], sigma: float, dtype: torch.dtype, de
 
 
 def patch_offsets(grid_hw: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Gives the signed row and column distance of every pair of patches.
+    """Returns the signed row and column distance of every pair of patches.
 
     Args:
         grid_hw: patches down and across

@@ -1,20 +1,18 @@
-"""SFR's feedback matrix: patch labels of the draft, path rule, decay, blur.
+"""SFR, the second addition of ResCLIP: from the first segmentation to a matrix that says which patches belong together.
 
 Everything is per image: a batch of n gives what n single images give.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fiftyone_resclip.config import SFR
-from fiftyone_resclip.core import pamr
-from fiftyone_resclip.core.attention import patch_offsets
-from fiftyone_resclip.core.labels import RunningLikeliest
+from fiftyone_resclip.config import PAMR, SFR
+from fiftyone_resclip.core import kernels, pamr
+from fiftyone_resclip.core.labels import likeliest
+from fiftyone_resclip.core.path_rule import decay
 from fiftyone_resclip.core.windows import upsample
 
 
@@ -40,7 +38,7 @@ def feedback_map(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_s
 
 
 def _feedback_map(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_scale: float) -> Tensor:
-    """:func:`feedback_map` at one go."""
+    """:func:`feedback_map` of images that are computed together."""
     labels = patch_labels(draft, pixels, patch_px, sfr, logit_scale)
     matrix = blurred_rows(agreement(labels, path_rule=sfr.path_rule), sfr.sigma)
     matrix = matrix / matrix.amax(dim=(1, 2), keepdim=True)
@@ -48,7 +46,7 @@ def _feedback_map(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_
 
 
 def patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_scale: float) -> Tensor:
-    """Gives each patch the label of most of its pixels in the refined draft.
+    """Labels each patch with the phrase that most of its pixels have in the refined draft.
 
     Args:
         draft: cosines of the first pass, ``(B, Q, h, w)``
@@ -60,17 +58,30 @@ def patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_s
     Returns:
         phrase index per patch, ``(B, h, w)`` int64; a tie goes to the smaller index
     """
-    refined = pamr.Refinement(pixels, sfr.pamr.steps, sfr.pamr.dilations) if sfr.pamr else Tensor.float
-    best = RunningLikeliest((pixels.shape[0], *pixels.shape[2:]), draft.device)
-    for phrases in (draft * logit_scale).split(pamr.CHANNELS_AT_ONCE, dim=1):
-        scores = upsample(phrases.contiguous(memory_format=torch.channels_last), (pixels.shape[2], pixels.shape[3]))
-        best.add(refined(scores).permute(0, 2, 3, 1))
-    labels = best.phrase.masked_fill(best.confidence < sfr.threshold, 0)
-    return most_frequent(labels, patch_px, draft.shape[1])
+    phrase, confidence = kernels.draft_phrases(draft, pixels, sfr.pamr, logit_scale)
+    return most_frequent(phrase.masked_fill(confidence < sfr.threshold, 0), patch_px, draft.shape[1])
+
+
+def draft_phrases(draft: Tensor, pixels: Tensor, setting: PAMR | None, logit_scale: float) -> tuple[Tensor, Tensor]:
+    """Finds the likeliest phrase of each pixel in the draft, after PAMR.
+
+    Args:
+        draft: cosines of the first pass, ``(B, Q, h, w)``
+        pixels: the normalised image, ``(B, 3, H, W)``
+        setting: of PAMR; ``None`` leaves the draft as it is
+        logit_scale: factor before the softmax over phrases
+
+    Returns:
+        phrase index, ``(B, H, W)`` int64, and its probability, ``(B, H, W)`` float32
+    """
+    scores = upsample(draft * logit_scale, (pixels.shape[2], pixels.shape[3]))  # PAMR is linear: scaled before or after
+    if setting is not None:
+        scores = pamr.refine(scores, pixels, steps=setting.steps, dilations=setting.dilations)
+    return likeliest(scores, dim=1)
 
 
 def most_frequent(labels: Tensor, patch_px: int, n_labels: int) -> Tensor:
-    """Gives each patch its most frequent label; a tie goes to the smaller label, remainder pixels are left out.
+    """Returns the most frequent label of each patch; a tie goes to the smaller label, remainder pixels are left out.
 
     Args:
         labels: ``(B, H, W)`` int64 in ``[0, n_labels)``
@@ -89,26 +100,25 @@ def most_frequent(labels: Tensor, patch_px: int, n_labels: int) -> Tensor:
 
 
 def agreement(labels: Tensor, *, path_rule: bool) -> Tensor:
-    """Says which patches agree: 1 where labels are equal, less where the line between two such patches leaves their label.
+    """Scores how well patches agree: 1 where labels are equal, less where the line between such patches leaves their label.
 
     Args:
         labels: ``(B, h, w)`` int64
-        path_rule: whether lines are looked at; a broken one is weakened by ``exp(-distance / longest distance)``
+        path_rule: whether lines are looked at; a broken one weighs ``exp(-distance / longest distance)``
 
     Returns:
-        ``(B, P, P)`` float32 in [0, 1], diagonal 1; not symmetric with the path rule, see :func:`_broken_lines`
+        ``(B, P, P)`` float32 in [0, 1], diagonal 1; with the path rule not symmetric
     """
     grid_hw = (labels.shape[1], labels.shape[2])
     flat = labels.flatten(1)
     same = flat[:, :, None] == flat[:, None, :]
     if not path_rule or max(grid_hw) == 1:
         return same.float()
-    decay = torch.exp(-_chebyshev(grid_hw, labels.device).float() / (max(grid_hw) - 1))
-    return torch.where(_broken_lines(labels, same), decay, same.float())
+    return torch.where(kernels.broken_lines(labels) & same, decay(grid_hw, labels.device), same.float())
 
 
 def blurred_rows(matrix: Tensor, sigma: float) -> Tensor:
-    """Blurs each row along the flattened patch index and lets it sum to one. The blur runs across the ends of patch rows.
+    """Blurs each row along the flattened patch index, across the ends of patch rows, and normalises it to sum to one.
 
     Args:
         matrix: ``(B, P, P)``, not negative
@@ -125,43 +135,3 @@ def blurred_rows(matrix: Tensor, sigma: float) -> Tensor:
     blurred = functional.conv1d(matrix.reshape(-1, 1, patches), (kernel / kernel.sum()).view(1, 1, -1), padding=taps // 2)
     blurred = blurred.view_as(matrix)
     return blurred / (blurred.sum(dim=-1, keepdim=True) + 1e-8)
-
-
-def _broken_lines(labels: Tensor, same: Tensor) -> Tensor:
-    """Finds the agreeing pairs whose line meets another label, ``(B, P, P)`` bool.
-
-    ``M + 1`` samples lie on every line, ``M`` the longest Chebyshev distance of the grid, but a pair at distance ``s`` is
-    checked at samples ``0 ... s`` only: over the first part ``s / M`` of its line. That is the method as it was measured.
-
-    A sample's row depends on the rows of start and end alone, its column on their columns, so all pairs are looked up with
-    two small tables: ``(B, h, h, w, w)`` stands for image, start row, end row, start column, end column.
-    """
-    batch, height, width = labels.shape
-    grid_hw, grid = (height, width), labels.to(torch.int16)
-    sample_rows, sample_columns = (_line_samples(side, max(grid_hw) - 1, labels.device) for side in grid_hw)
-    distance = _chebyshev(grid_hw, labels.device).view(height, width, height, width).transpose(1, 2)
-    broken = torch.zeros(batch, height, height, width, width, dtype=torch.bool, device=labels.device)
-    for sample in range(1, max(grid_hw)):
-        met = grid[:, :, sample_columns[sample].flatten()][:, sample_rows[sample].flatten()].view_as(broken)
-        broken |= (met != grid[:, :, None, :, None]) & (distance >= sample)
-    return broken.transpose(2, 3).reshape_as(same) & same
-
-
-@lru_cache(maxsize=8)
-def _line_samples(side: int, last: int, device: torch.device) -> Tensor:
-    """One coordinate of the samples on every line: ``(last + 1, side, side)`` int64 for sample, start and end.
-
-    The positions ``t`` are float32 as ``torch.linspace`` makes them, from 0 upwards and from 1 downwards; on grids whose longer
-    side is odd, samples fall on exact halves and this rounding decides.
-    """
-    step = torch.tensor(1 / last, dtype=torch.float32).double()
-    index = torch.arange(last + 1, dtype=torch.float64)
-    t = torch.where(index < (last + 1) // 2, index * step, 1 - (last - index) * step).float()[:, None, None]
-    place = torch.arange(side, dtype=torch.float32)
-    return (place[:, None] * (1 - t) + place[None, :] * t).round().long().to(device)
-
-
-@lru_cache(maxsize=8)
-def _chebyshev(grid_hw: tuple[int, int], device: torch.device) -> Tensor:
-    rows, columns = patch_offsets(grid_hw, device)
-    return torch.maximum(rows.abs(), columns.abs()).to(torch.int16)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
+from fiftyone_resclip.errors import ShapeError
+
 
 def ensemble(embeddings: Tensor) -> Tensor:
     """Averages the embeddings of each phrase in all templates.
@@ -31,7 +33,12 @@ def cosines(tokens: Tensor, text_features: Tensor, grid_hw: tuple[int, int]) -> 
 
     Returns:
         cosines, ``(B, Q, h, w)``
+
+    Raises:
+        ShapeError: if the two widths differ
     """
+    if text_features.ndim != 2 or text_features.shape[1] != tokens.shape[2]:
+        raise ShapeError(f"text_features must be (Q, {tokens.shape[2]}), but got {tuple(text_features.shape)}")
     patch_tokens = functional.normalize(tokens[:, 1:], dim=-1)
     scores: Tensor = (patch_tokens @ text_features.T).transpose(1, 2).unflatten(2, grid_hw)
     return scores

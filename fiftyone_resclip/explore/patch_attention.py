@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fiftyone_resclip.core.feedback import feedback_map
-from fiftyone_resclip.core.text import cosines
+from fiftyone_resclip.clip.backbone import Trunk
 from fiftyone_resclip.core.windows import Box, window_boxes
 from fiftyone_resclip.segmenter import ResCLIP
 
@@ -31,9 +30,25 @@ class AttentionRows(NamedTuple):
     final: Tensor
 
 
+class _Observed(ResCLIP):
+    """The method as it runs, remembering what its last block was given in the final pass."""
+
+    given: tuple[Trunk, Tensor | None, Tensor | None]
+
+    def __init__(self, method: ResCLIP) -> None:
+        self.__dict__.update(vars(method))
+
+    def last_block(
+        self, trunk: Trunk, text_features: Tensor, *, residual: Tensor | None = None, feedback: Tensor | None = None
+    ) -> Tensor:
+        """Runs the last block."""
+        self.given = trunk, residual, feedback
+        return super().last_block(trunk, text_features, residual=residual, feedback=feedback)
+
+
 @torch.inference_mode()
 def attention_rows(segmenter: ResCLIP, image: Tensor, point: tuple[float, float]) -> AttentionRows:
-    """Gives the attention of the patch at a point; where windows overlap, in the one whose centre is nearest.
+    """Returns the attention of the patch at a point; where windows overlap, in the one whose centre is nearest.
 
     Args:
         segmenter: the method with its words; SFR depends on them
@@ -44,19 +59,23 @@ def attention_rows(segmenter: ResCLIP, image: Tensor, point: tuple[float, float]
         the rows
     """
     box = _nearest_box(window_boxes((image.shape[1], image.shape[2]), segmenter.config.window), point)
-    pixels = segmenter.backbone.normalise(image[None, :, box.rows, box.columns])
-    trunk, sfr = segmenter.trunk(pixels), segmenter.config.sfr
-    feedback = None
-    if sfr is not None:
-        draft = cosines(segmenter.last_block(trunk), segmenter.text_features, trunk.grid_hw)
-        feedback = feedback_map(draft, pixels, segmenter.backbone.patch_px, sfr, segmenter.config.logit_scale)
+    observed = _Observed(segmenter)
+    observed.logits(segmenter.backbone.normalise(image[None, :, box.rows, box.columns]), segmenter.text_features)
+    trunk, residual, feedback = observed.given
     patch = _patch_at(box, point, trunk.grid_hw)
     token = 1 + patch[0] * trunk.grid_hw[1] + patch[1]
 
-    maps = (trunk.attention_map, None if feedback is None else feedback[:, None], segmenter.attention(trunk, feedback))
-    rcs, fed, final = (None if m is None else m[0, :, token, 1:].float().mean(dim=0).unflatten(0, trunk.grid_hw) for m in maps)
-    assert final is not None
-    return AttentionRows(box, patch, rcs, fed, final)
+    def row(attn: Tensor) -> Tensor:
+        mean = attn[0, :, token, 1:].float().mean(dim=0)
+        return mean.view(trunk.grid_hw)
+
+    return AttentionRows(
+        box,
+        patch,
+        rcs=None if residual is None else row(residual),
+        sfr=None if feedback is None else row(feedback[:, None]),
+        final=row(segmenter.attention(trunk, residual=residual, feedback=feedback)),
+    )
 
 
 def _nearest_box(boxes: list[Box], point: tuple[float, float]) -> Box:

@@ -13,6 +13,7 @@ from fiftyone_resclip.evaluation import metrics
 from fiftyone_resclip.evaluation.matching import VOID, match_classes
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
 from fiftyone_resclip.model import Picture, ResCLIPModel
+from fiftyone_resclip.segmenter import ResCLIP
 
 
 class Taken(NamedTuple):
@@ -83,7 +84,9 @@ def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index:
     """
     match = match_classes(samples, gt_field, gt_field, ignore_index)  # the truth with itself: its classes, without what is void
     names, truth = match.class_names, match.truth_field
-    segmenter, vocabulary = _by_phrase(model.segmenter), model.segmenter.vocabulary
+    method = model.segmenter
+    vocabulary, every = method.vocabulary, replace(method.config, min_area=0.0)
+    segmenter = ResCLIP(method.backbone, vocabulary, every, method.text_features)
     reader = model.build_get_item()
     pixels = np.zeros((len(names), len(vocabulary.flat_phrases)), dtype=np.int64)
     images = 0
@@ -95,7 +98,7 @@ def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index:
             mask = truth.read(label)
         except ImageError:
             continue
-        won = segmenter.segment([picture.pixels], [(mask.shape[0], mask.shape[1])])[0].labels.cpu().numpy()
+        won = segmenter.segment([picture.pixels], [(mask.shape[0], mask.shape[1])])[0].phrases.cpu().numpy()
         for value, phrase, count in zip(*(part.tolist() for part in metrics.value_pairs(mask, won)), strict=True):
             if (row := match.truth.get(value, VOID)) != VOID:
                 pixels[row, phrase] += count
@@ -104,12 +107,3 @@ def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index:
         raise DatasetError(f"no image with a readable mask in {gt_field!r}: words can't be compared with it")
     classes = (vocabulary.class_names[index] for index in vocabulary.phrase_classes)
     return PhraseTable(names, tuple(zip(vocabulary.flat_phrases, classes, strict=True)), pixels, images)
-
-
-def _by_phrase(segmenter: Any) -> Any:
-    """The same method with a class for each phrase."""
-    vocabulary = segmenter.vocabulary
-    names = tuple(f"{number}: {phrase}" for number, phrase in enumerate(vocabulary.flat_phrases))
-    by_phrase = type(vocabulary)(names, tuple((phrase,) for phrase in vocabulary.flat_phrases))
-    config = replace(segmenter.config, prob_threshold=0.0, min_area=0.0)
-    return type(segmenter)(segmenter.backbone, by_phrase, config, segmenter.text_features)

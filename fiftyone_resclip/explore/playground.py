@@ -5,26 +5,30 @@ Words, thresholds and mixes can change as often as one likes: the image goes thr
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fiftyone_resclip.clip.backbone import Backbone
-from fiftyone_resclip.clip.trunk_cache import TrunkMemory
+from fiftyone_resclip.clip.text_cache import text_features
+from fiftyone_resclip.clip.trunk_cache import CachedBackbone
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.errors import ImageError
 from fiftyone_resclip.explore.patch_attention import AttentionRows, attention_rows
 from fiftyone_resclip.model import PictureReader, Unreadable
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Vocabulary
+
+#: An image file as it is now, at one network size.
+_ImageKey: TypeAlias = tuple[str, float, tuple[int, int]]
 
 _IMAGES_KEPT = 16
 
@@ -59,9 +63,9 @@ class Reading:
 
     segmenter: ResCLIP
     image: Tensor
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int16]
     confidence: NDArray[np.float32]
-    phrases: NDArray[np.int64]
+    phrases: NDArray[np.int16]
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -97,9 +101,9 @@ class Playground:
 
     def __init__(self, backbone: Backbone, config: ResCLIPConfig) -> None:
         self.backbone, self.config = backbone, config
-        self.trunks = TrunkMemory(backbone)
-        self._last: tuple[tuple[int, Vocabulary, ResCLIPConfig], Reading] | None = None
-        self._images: OrderedDict[tuple[str, float, tuple[int, int]], Tensor] = OrderedDict()
+        self.trunks = CachedBackbone(backbone)
+        self._images: LRUCache[_ImageKey, Tensor] = LRUCache(_IMAGES_KEPT)
+        self._readings: LRUCache[tuple[_ImageKey, Vocabulary, ResCLIPConfig], Reading] = LRUCache(1)
 
     @torch.inference_mode()
     def read(self, path: str, vocabulary: Vocabulary, settings: Mapping[str, Any] | None = None) -> Reading:
@@ -111,37 +115,36 @@ class Playground:
             settings (None): what differs from the settings to start from, by the names of ``ResCLIPConfig``
 
         Returns:
-            the reading; its labels are those :func:`fiftyone_resclip.label` gives, but for ``min_area``
+            the reading; its labels are those of :func:`fiftyone_resclip.label`
 
         Raises:
             ImageError: if the file can't be read or is too thin
             ConfigError: if a setting is unknown or out of range
         """
         config = self.config.varied(settings or {})
-        image = self._image(path, config)
-        key = (id(image), vocabulary, config)
-        if self._last is None or self._last[0] != key:
-            self._last = (key, self._read(image, vocabulary, config))
-        return self._last[1]
+        image_key = _image_key(path, config)
+        if image_key not in self._images:
+            self._images[image_key] = self._pixels(path, config)
+        key = (image_key, vocabulary, config)
+        if key not in self._readings:
+            self._readings[key] = self._read(self._images[image_key], vocabulary, config)
+        return self._readings[key]
 
     def _read(self, image: Tensor, vocabulary: Vocabulary, config: ResCLIPConfig) -> Reading:
-        segmenter = ResCLIP(self.backbone, vocabulary, config, trunk=self.trunks)
-        scores = segmenter.refined(segmenter.image_logits([image])[0], image, (image.shape[1], image.shape[2]))
-        confidence, phrases = (config.logit_scale * scores).softmax(dim=0).max(dim=0)
-        labels = torch.tensor(vocabulary.phrase_classes, device=phrases.device)[phrases]
-        labels = labels.masked_fill(confidence < config.prob_threshold, vocabulary.fallback)
-        return Reading(segmenter, image, labels.cpu().numpy(), confidence.cpu().numpy(), phrases.cpu().numpy())
+        features = text_features(self.backbone, vocabulary.flat_phrases)
+        segmenter = ResCLIP(self.trunks, vocabulary, config, features)
+        labels, confidence, phrases = (part.cpu().numpy() for part in segmenter.segment([image])[0])
+        return Reading(segmenter, image, labels, confidence, phrases)
 
-    def _image(self, path: str, config: ResCLIPConfig) -> Tensor:
-        try:
-            key = (path, Path(path).stat().st_mtime, (config.short_side_px, config.max_long_side_px))
-        except OSError as error:
-            raise ImageError(f"{path!r} must be a readable image, but: {error}") from error
-        if key not in self._images:
-            picture = PictureReader(config, self.backbone.patch_px)({"filepath": path})
-            if isinstance(picture, Unreadable):
-                raise ImageError(picture.reason)
-            self._images[key] = picture.pixels
-            while len(self._images) > _IMAGES_KEPT:
-                self._images.popitem(last=False)
-        return self._images[key]
+    def _pixels(self, path: str, config: ResCLIPConfig) -> Tensor:
+        picture = PictureReader(config, self.backbone.patch_px)({"filepath": path})
+        if isinstance(picture, Unreadable):
+            raise ImageError(picture.reason)
+        return picture.pixels
+
+
+def _image_key(path: str, config: ResCLIPConfig) -> _ImageKey:
+    try:
+        return path, Path(path).stat().st_mtime, (config.short_side_px, config.max_long_side_px)
+    except OSError as error:
+        raise ImageError(f"{path!r} must be a readable image, but: {error}") from error

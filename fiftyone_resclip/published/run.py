@@ -25,13 +25,12 @@ from fiftyone_resclip.evaluation.matching import MaskField, match_classes
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.labeling.label import label
-from fiftyone_resclip.model import ResCLIPModel
+from fiftyone_resclip.model import ResCLIPModel, make_model
 from fiftyone_resclip.presets import preset
 from fiftyone_resclip.published.folders import FOLDERS, benchmark
 from fiftyone_resclip.published.loading import GROUND_TRUTH, folder_of, load_benchmark
 from fiftyone_resclip.published.numbers import published_miou
 from fiftyone_resclip.published.provenance import provenance
-from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Classes, Vocabulary
 
 Record = dict[str, Any]
@@ -92,8 +91,8 @@ def run_benchmark(name: str, data_root: str | Path, setup: Setup) -> Record:
     expected = benchmark(name).n_images
     config = preset(name).varied(setup.changes)
     samples = load_benchmark(name, data_root, setup.work_dir, setup.limit)
-    segmenter = ResCLIP(setup.backbone, Vocabulary.preset(name), config)
-    record = measure(samples, GROUND_TRUTH, segmenter, setup, folder_of(name, setup.work_dir), ignore_index=0)
+    model = make_model(setup.backbone, Vocabulary.preset(name), config)
+    record = measure(samples, GROUND_TRUTH, model, setup, folder_of(name, setup.work_dir), ignore_index=0)
     return {
         "benchmark": name,
         "images_published": expected,
@@ -133,9 +132,9 @@ def run_dataset(
     dataset = fo.load_dataset(name)
     if classes is None:  # the truth matched with itself: its classes, without what is void
         classes = list(match_classes(dataset, gt_field, gt_field, ignore_index).class_names)
-    segmenter = ResCLIP(setup.backbone, Vocabulary.parse(classes), preset(preset_name).varied(setup.changes))
+    model = make_model(setup.backbone, Vocabulary.parse(classes), preset(preset_name).varied(setup.changes))
     samples = dataset if setup.limit is None else dataset.limit(setup.limit)
-    return measure(samples, gt_field, segmenter, setup, folder_of(dataset.slug, setup.work_dir), ignore_index=ignore_index)
+    return measure(samples, gt_field, model, setup, folder_of(dataset.slug, setup.work_dir), ignore_index=ignore_index)
 
 
 def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record:
@@ -146,14 +145,14 @@ def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record
 
 
 def measure(
-    samples: Any, gt_field: str, segmenter: ResCLIP, setup: Setup, folder: Path, *, ignore_index: Ignored = AUTO
+    samples: Any, gt_field: str, model: ResCLIPModel, setup: Setup, folder: Path, *, ignore_index: Ignored = AUTO
 ) -> Record:
     """Labels a collection, evaluates it and keeps both under one name.
 
     Args:
         samples: a FiftyOne dataset or view of images
         gt_field: its ground truth
-        segmenter: the method with weights and words
+        model: the method with weights and words
         setup: names and numbers for the run
         folder: where masks go
         ignore_index ("auto"): void values of the ground truth
@@ -164,6 +163,7 @@ def measure(
     Raises:
         DatasetError: if the collection can't be labelled or evaluated
     """
+    segmenter = model.segmenter
     config, vocabulary = segmenter.config, segmenter.vocabulary
     _check_common(samples, gt_field, vocabulary)  # before an hour of labelling
     weights = fingerprint(segmenter.backbone.model)
@@ -172,7 +172,7 @@ def measure(
     started = time.monotonic()
     _forget_lost_masks(samples, pred_field)
     report = label(
-        samples, ResCLIPModel(segmenter), pred_field, output_dir=folder / pred_field,
+        samples, model, pred_field, output_dir=folder / pred_field,
         batch_size=setup.batch_size, num_workers=setup.num_workers,
     )  # fmt: skip
     labelled = time.monotonic()

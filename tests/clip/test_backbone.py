@@ -53,12 +53,12 @@ def test_the_class_token_under_vanilla_attention_is_open_clips_image_feature(tin
 
 def test_the_attention_map_is_the_mean_of_the_blocks_and_does_not_change_the_trunk(tiny: Backbone, pixels: torch.Tensor) -> None:
     plain, both = tiny.trunk(pixels), tiny.trunk(pixels, map_blocks=(6, 8))
-    assert plain.attention_map is None
-    assert both.attention_map is not None
+    assert plain.mean_attention is None
+    assert both.mean_attention is not None
     torch.testing.assert_close(both.tokens, plain.tokens, atol=1e-5, rtol=1e-5)
-    single = [tiny.trunk(pixels, map_blocks=(b,)).attention_map for b in (6, 8)]
-    torch.testing.assert_close(both.attention_map, (single[0] + single[1]) / 2, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(both.attention_map.sum(-1), torch.ones(both.attention_map.shape[:-1]))
+    single = [tiny.trunk(pixels, map_blocks=(b,)).mean_attention for b in (6, 8)]
+    torch.testing.assert_close(both.mean_attention, (single[0] + single[1]) / 2, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(both.mean_attention.sum(-1), torch.ones(both.mean_attention.shape[:-1]))
 
 
 def test_positions_are_resampled_unless_the_grid_is_the_trained_one(tiny: Backbone) -> None:

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiftyone_resclip.config import RCS, SFR, STRATEGIES, Strategy
-from fiftyone_resclip.core.attention import attend, blend, locality_bias, patch_offsets
-from fiftyone_resclip.core.attention import attention as clips_own
+from fiftyone_resclip.config import RCS, SFR, STRATEGIES
+from fiftyone_resclip.core.attention import attend, attention_map, blend, locality_bias, patch_offsets
 
 CPU = torch.device("cpu")
 
@@ -20,29 +18,25 @@ def qk(seed: int = 0, tokens: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(2, 3, tokens, 8, generator=generator), torch.randn(2, 3, tokens, 8, generator=generator)
 
 
-def attention(q: torch.Tensor, k: torch.Tensor, strategy: Strategy, **additions: Any) -> torch.Tensor:
-    """The attention that values are gathered by."""
-    return attend(q, k, torch.eye(q.shape[2]).expand(*q.shape[:3], -1), strategy, **additions)
-
-
 @pytest.mark.parametrize("name", STRATEGIES)
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=10, deadline=None)
 def test_rows_sum_to_the_number_of_pairs_and_with_rcs_to_its_gain(name: str, seed: int) -> None:
     q, k = qk(seed)
     strategy = STRATEGIES[name]
-    plain = attention(q, k, strategy)
+    plain = attention_map(q, k, strategy)
     torch.testing.assert_close(plain.sum(-1), torch.full((2, 3, 7), float(len(strategy.pairs))))
     if len(strategy.pairs) == 1:
-        mixed = attention(q, k, strategy, rcs=(RCS(2.0, 0.3), plain.flip(1)))
+        mixed = attention_map(q, k, strategy, rcs=(RCS(2.0, 0.3), plain.flip(1)))
         torch.testing.assert_close(mixed.sum(-1), torch.full((2, 3, 7), 2.0))
 
 
 def test_vanilla_is_torchs_own_attention() -> None:
     q, k = qk()
     v = torch.eye(7).expand(2, 3, 7, 7)
-    torch.testing.assert_close(attention(q, k, STRATEGIES["vanilla"]), torch.nn.functional.scaled_dot_product_attention(q, k, v))
-    torch.testing.assert_close(clips_own(q, k), attention(q, k, STRATEGIES["vanilla"]))
+    torch.testing.assert_close(
+        attention_map(q, k, STRATEGIES["vanilla"]), torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    )
 
 
 def in_the_papers_words(
@@ -56,7 +50,7 @@ def in_the_papers_words(
 
 @given(seed=st.integers(0, 1000), gain=st.floats(0.5, 3), mix=st.floats(0, 1))
 @settings(max_examples=30, deadline=None)
-def test_the_fused_form_is_the_papers(seed: int, gain: float, mix: float) -> None:
+def test_values_are_gathered_as_in_the_paper(seed: int, gain: float, mix: float) -> None:
     q, k = qk(seed)
     v = torch.randn(2, 3, 7, 8)
     bias, rcs, sfr = torch.rand(7, 7), (RCS(2.0, 0.3), torch.rand(2, 3, 7, 7)), (SFR(gain, mix), torch.rand(2, 7, 7))
@@ -66,16 +60,16 @@ def test_the_fused_form_is_the_papers(seed: int, gain: float, mix: float) -> Non
 
 def test_sclip_adds_two_softmaxes() -> None:
     q, k = qk()
-    both = attention(q, k, STRATEGIES["sclip"])
-    torch.testing.assert_close(both, attention(q, q, STRATEGIES["clearclip"]) + attention(k, k, STRATEGIES["naclip"]))
+    both = attention_map(q, k, STRATEGIES["sclip"])
+    torch.testing.assert_close(both, attention_map(q, q, STRATEGIES["clearclip"]) + attention_map(k, k, STRATEGIES["naclip"]))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_without_mix_the_additions_change_nothing(name: str) -> None:
     q, k = qk()
     strategy, other = STRATEGIES[name], torch.rand(2, 3, 7, 7)
-    off = attention(q, k, strategy, rcs=(RCS(gain=1, mix=0), other), sfr=(SFR(gain=1, mix=0), other[:, 0]))
-    torch.testing.assert_close(off, attention(q, k, strategy))
+    off = attention_map(q, k, strategy, rcs=(RCS(gain=1, mix=0), other), sfr=(SFR(gain=1, mix=0), other[:, 0]))
+    torch.testing.assert_close(off, attention_map(q, k, strategy))
 
 
 def test_the_bias_comes_after_the_feedback_and_is_not_scaled() -> None:
@@ -83,7 +77,7 @@ def test_the_bias_comes_after_the_feedback_and_is_not_scaled() -> None:
     bias, feedback = torch.rand(7, 7), torch.rand(2, 7, 7)
     sfr = SFR(gain=2.0, mix=1.0)
     expected = (2.0 * feedback[:, None] + bias).softmax(-1).expand(2, 3, 7, 7)
-    torch.testing.assert_close(attention(q, k, STRATEGIES["naclip"], bias=bias, sfr=(sfr, feedback)), expected)
+    torch.testing.assert_close(attention_map(q, k, STRATEGIES["naclip"], bias=bias, sfr=(sfr, feedback)), expected)
 
 
 def test_blend_is_the_papers_formula() -> None:

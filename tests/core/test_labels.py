@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiftyone_resclip.core import labels
-from fiftyone_resclip.core.windows import Mosaic
+from fiftyone_resclip.core.windows import WholeScores
 
 
 def scores(seed: int, phrases: int = 5, height: int = 6, width: int = 7) -> torch.Tensor:
@@ -16,7 +16,9 @@ def scores(seed: int, phrases: int = 5, height: int = 6, width: int = 7) -> torc
 def label(
     logits: torch.Tensor, out_hw: tuple[int, int], classes: list[int], threshold: float = 0.0, fallback: int = -1
 ) -> labels.LabelMap:
-    return labels.label_map(Mosaic.of(logits).resized(out_hw), classes, logit_scale=40.0, threshold=threshold, fallback=fallback)
+    return labels.label_map(
+        WholeScores(logits).resized(out_hw), classes, logit_scale=40.0, threshold=threshold, fallback=fallback
+    )
 
 
 def test_a_class_is_as_likely_as_its_likeliest_phrase() -> None:
@@ -58,7 +60,7 @@ def test_small_classes_give_way_to_the_next_likely_and_the_largest_stays() -> No
 
 
 def filtered(logits: torch.Tensor, min_area: float) -> list[int]:
-    result = labels.label_map(Mosaic.of(logits), [0, 1, 2], logit_scale=9.0, threshold=0.0, fallback=-1, min_area=min_area)
+    result = labels.label_map(WholeScores(logits), [0, 1, 2], logit_scale=9.0, threshold=0.0, fallback=-1, min_area=min_area)
     assert result.confidence.max() <= 1 and result.confidence.min() >= 0
     return result.labels[0].tolist()
 
@@ -67,13 +69,18 @@ def test_a_probability_at_the_threshold_is_enough() -> None:
     assert label(torch.zeros(2, 1, 1), (1, 1), [0, 1], threshold=0.5).labels.tolist() == [[0]]
 
 
-@given(st.integers(0, 500), st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
-def test_phrases_that_come_in_parts_give_the_softmax_over_all(seed: int, at_once: int) -> None:
-    logits = 40 * scores(seed).permute(1, 2, 0)
-    best = labels.RunningLikeliest(logits.shape[:2], logits.device)
-    for part in logits.split(at_once, dim=-1):
-        best.add(part.clone())
-    confidence, phrase = logits.softmax(-1).max(-1)
-    assert torch.equal(best.phrase, phrase)
-    torch.testing.assert_close(best.confidence, confidence)
+def test_the_winning_phrase_stands_beside_its_class_and_stays_where_the_pixel_is_uncertain() -> None:
+    logits, classes = scores(1), [0, 0, 1, 2, 2]
+    result = label(logits, (6, 7), classes, threshold=0.8, fallback=-1)
+    assert torch.equal(result.phrases.long(), logits.argmax(0))
+    certain = result.confidence >= 0.8
+    assert 0 < certain.sum() < certain.numel()
+    assert torch.equal(result.labels[certain].long(), torch.tensor(classes)[result.phrases[certain].long()])
+    assert set(result.labels[~certain].tolist()) == {-1}
+
+
+def test_the_winning_phrase_is_one_of_a_class_that_is_large_enough() -> None:
+    logits = torch.zeros(3, 1, 10)
+    logits[0, 0, :9], logits[1, 0, 9], logits[2, 0, 9] = 1, 1, 0.5
+    result = labels.label_map(WholeScores(logits), [0, 1, 2], logit_scale=9.0, threshold=0.0, fallback=-1, min_area=0.2)
+    assert set(result.phrases.flatten().tolist()) == set(result.labels.flatten().tolist()) == {0}

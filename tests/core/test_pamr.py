@@ -75,14 +75,3 @@ def test_bad_input_is_refused() -> None:
         pamr.refine(scores, image[..., :-1])
     with pytest.raises(ConfigError, match="steps must be at least 0, but got -1"):
         pamr.refine(scores, image, steps=-1)
-
-
-@pytest.mark.parametrize("dilations", [(1, 4), (8, 16)])
-@pytest.mark.parametrize("steps", [1, 3, 4])
-def test_the_gathered_and_the_shifted_form_agree(steps: int, dilations: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    scores, image = make(5, channels=40)
-    monkeypatch.setattr(pamr, "_PIXELS_AT_ONCE", 50)
-    gathered = pamr.refine(scores, image, steps=steps, dilations=dilations)
-    monkeypatch.setattr(pamr, "_TABLE_ENTRIES", 0)
-    monkeypatch.delattr(pamr.Refinement, "_gather")
-    torch.testing.assert_close(gathered, pamr.refine(scores, image, steps=steps, dilations=dilations), atol=1e-6, rtol=1e-6)

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fiftyone_resclip.config import Window
-from fiftyone_resclip.core import windows as windows_module
-from fiftyone_resclip.core.windows import Box, Mosaic, stitch, upsample, window_boxes
+from fiftyone_resclip.core.windows import Box, WholeScores, stitch, upsample, window_boxes
 
 SIDES = st.integers(1, 60)
 
@@ -61,30 +60,7 @@ def test_upsampling_is_bilinear_over_the_whole_output() -> None:
     assert upsample(torch.tensor([[[[0.0, 1.0]]]]), (1, 4)).flatten().tolist() == [0.0, 0.25, 0.75, 1.0]
 
 
-def averaged(logits: list[torch.Tensor], boxes: list[Box], image_hw: tuple[int, int]) -> torch.Tensor:
-    """The same in so many words: every window up-sampled, summed, divided by the count."""
-    total, count = torch.zeros(logits[0].shape[0], *image_hw), torch.zeros(image_hw)
-    for scores, box in zip(logits, boxes, strict=True):
-        total[:, box.rows, box.columns] += upsample(scores[None], (box.bottom - box.top, box.right - box.left))[0]
-        count[box.rows, box.columns] += 1
-    return total / count
-
-
-@given(st.integers(9, 50), st.integers(9, 50), windows(), st.integers(1, 70), st.integers(1, 70), st.integers(1, 400))
-@settings(max_examples=100, deadline=None)
-def test_tiles_of_any_size_are_the_resized_average(
-    height: int, width: int, window: Window, out_height: int, out_width: int, values: int
-) -> None:
-    boxes = window_boxes((height, width), window)
-    logits = list(torch.randn(len(boxes), 3, 2, 4, generator=torch.Generator().manual_seed(height)))
-    expected = upsample(averaged(logits, boxes, (height, width))[None], (out_height, out_width))[0]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(windows_module, "_TILES", {"cpu": (values, 1 + values // 9)})
-        ours = stitch(logits, boxes, (height, width)).resized((out_height, out_width)).whole()
-    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
-
-
-def test_scores_that_are_whole_stay_as_they_are_and_can_be_cropped() -> None:
+def test_whole_scores_stay_as_they_are_and_can_be_cropped() -> None:
     scores = torch.randn(2, 5, 6)
-    torch.testing.assert_close(Mosaic.of(scores).whole(), scores)
-    torch.testing.assert_close(Mosaic.of(scores).cropped((3, 4)).whole(), scores[:, :3, :4])
+    assert WholeScores(scores).whole() is scores
+    torch.testing.assert_close(WholeScores(scores).cropped((3, 4)).whole(), scores[:, :3, :4])

@@ -28,8 +28,8 @@ def test_rows_are_those_of_the_attention_that_is_used(tiny: Backbone) -> None:
     assert rows.sfr.max() <= 1 and rows.sfr[rows.patch] > 0
     trunk = segmenter.trunk(tiny.normalise(IMAGE[None]))
     token = 1 + rows.patch[0] * grid[1] + rows.patch[1]
-    assert trunk.attention_map is not None
-    expected = trunk.attention_map[0].mean(0)[token]
+    assert trunk.mean_attention is not None
+    expected = trunk.mean_attention[0].mean(0)[token]
     torch.testing.assert_close(rows.rcs.flatten(), expected[1:])
     assert expected.sum() == pytest.approx(1, abs=1e-4)
     bare = ResCLIP(tiny, WORDS, replace(config, rcs=RCS(gain=1.0, mix=1.0), sfr=None))

@@ -17,7 +17,8 @@ from fiftyone_resclip.vocabulary import Vocabulary
 
 
 def label_map(labels: list[list[int]]) -> LabelMap:
-    return LabelMap(torch.tensor(labels, dtype=torch.int16), torch.full((len(labels), len(labels[0])), 0.25))
+    values = torch.tensor(labels, dtype=torch.int16)
+    return LabelMap(values, torch.full(values.shape, 0.25), values)
 
 
 @pytest.mark.parametrize(("n_classes", "dtype"), [(255, np.uint8), (256, np.uint16), (300, np.uint16)])

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Container, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import open_clip
@@ -22,12 +24,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fiftyone_resclip.clip.backbone import Backbone, Trunk
+from fiftyone_resclip import segmenter as segmenter_module
+from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import PAMR, RCS, SFR, ResCLIPConfig, Window
 from fiftyone_resclip.core import feedback, labels, pamr
 from fiftyone_resclip.core.attention import locality_bias
-from fiftyone_resclip.core.text import cosines
-from fiftyone_resclip.core.windows import Mosaic, upsample, window_boxes
+from fiftyone_resclip.core.windows import WholeScores, window_boxes
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -137,45 +139,54 @@ def check_case(
     return outcome
 
 
+@contextmanager
+def results_of(owner: Any, name: str) -> Iterator[list[Any]]:
+    """Keeps what a function returns, call by call, while the method runs as it is."""
+    results: list[Any] = []
+    original = getattr(owner, name)
+
+    def wrapper(*arguments: Any, **keywords: Any) -> Any:
+        results.append(original(*arguments, **keywords))
+        return results[-1]
+
+    with patch.object(owner, name, wrapper):
+        yield results
+
+
 def _check_window(outcome: Outcome, segmenter: ResCLIP, pixels: Tensor, gold: Arrays, number: int, limit: float) -> None:
-    config, text, kept = segmenter.config, segmenter.text_features, gold["windows_kept"].tolist()
-    with torch.inference_mode():
-        trunk = segmenter.backbone.trunk(pixels, config.rcs.blocks if config.rcs else ())
-        matrix = _check_feedback(outcome, segmenter, trunk, pixels, gold, number, limit) if config.sfr else None
-        tokens = segmenter.last_block(trunk, matrix)
+    with ExitStack() as stack:
+        watched = (
+            (Backbone, "finish"),
+            (segmenter_module, "residual_map"),
+            (feedback, "patch_labels"),
+            (segmenter_module, "feedback_map"),
+        )
+        tokens, residuals, patches, matrices = (stack.enter_context(results_of(*place)) for place in watched)
+        logits = segmenter.logits(pixels, segmenter.text_features)
+    grid_hw = (logits.shape[2], logits.shape[3])
+    kept = gold["windows_kept"].tolist()
+    if segmenter.config.sfr is not None:
+        outcome.note("patch_labels", int((patches[0][0].numpy() != gold["patch_labels"][number]).sum()), 0)
+        if number == kept[0]:
+            expected = gold["sfr_rows"][0] / gold["sfr_max"][number]
+            outcome.note("feedback", _largest(matrices[0][0, 1:, 1:][gold["rows"].astype(int)], expected), limit)
     if number in kept:
         own = kept.index(number)
-        scores = cosines(tokens, text, trunk.grid_hw)[0].flatten(1).T
-        outcome.note("logits", _largest(scores, gold["patch_logits"][own]), limit)
-        outcome.note("class_token", _largest(tokens[0, 0], gold["cls_token"][own]), limit * 10)
-        rows = np.unique(np.round(np.linspace(0, trunk.grid_hw[0] * trunk.grid_hw[1] - 1, 12)).astype(int))
-        outcome.note("tokens", _largest(tokens[0, 1:][rows], gold["patch_feat_rows"][own]), limit * 10)
-    if number == 0 and "rcs_rows" in gold and trunk.attention_map is not None:
+        outcome.note("logits", _largest(logits[0].flatten(1).T, gold["patch_logits"][own]), limit)
+        final = tokens[-1].float()
+        outcome.note("class_token", _largest(final[0, 0], gold["cls_token"][own]), limit * 10)
+        rows = np.unique(np.round(np.linspace(0, grid_hw[0] * grid_hw[1] - 1, 12)).astype(int))
+        outcome.note("tokens", _largest(final[0, 1:][rows], gold["patch_feat_rows"][own]), limit * 10)
+    if number == 0 and "rcs_rows" in gold and residuals[0] is not None:
         rows = gold["rcs_rows_idx"].astype(int)
-        outcome.note("rcs", _largest(trunk.attention_map[0][:, rows], gold["rcs_rows"]), TOLERANCE)
-
-
-def _check_feedback(
-    outcome: Outcome, segmenter: ResCLIP, trunk: Trunk, pixels: Tensor, gold: Arrays, number: int, limit: float
-) -> Tensor:
-    sfr, patch, scale = segmenter.config.sfr, segmenter.backbone.patch_px, segmenter.config.logit_scale
-    assert sfr is not None
-    draft = cosines(segmenter.last_block(trunk), segmenter.text_features, trunk.grid_hw)
-    ours = feedback.patch_labels(draft, pixels, patch, sfr, scale)
-    outcome.note("patch_labels", int((ours[0].numpy() != gold["patch_labels"][number]).sum()), 0)
-    matrix = feedback.feedback_map(draft, pixels, patch, sfr, scale)
-    if number == gold["windows_kept"][0]:
-        expected = gold["sfr_rows"][0] / gold["sfr_max"][number]
-        outcome.note("feedback", _largest(matrix[0, 1:, 1:][gold["rows"].astype(int)], expected), limit)
-    return matrix
+        outcome.note("rcs", _largest(residuals[0][0][:, rows], gold["rcs_rows"]), TOLERANCE)
 
 
 def _check_image(outcome: Outcome, segmenter: ResCLIP, image: Tensor, case: Case, gold: Arrays, limit: float) -> None:
     out_hw = (case["ori_shape"][0], case["ori_shape"][1])
     result = segmenter.segment([image], [out_hw])[0]
     outcome.note("label_map", float((result.labels.numpy() != gold["label"]).mean()), LABEL_SHARE)
-    scores = segmenter.refined(segmenter.image_logits([image])[0], image, out_hw)
-    scores = upsample(scores[None], out_hw)[0]
+    scores = segmenter.resized(segmenter.image_scores([image])[0], image, out_hw).whole()
     grid = slice(case["seg_logits_offset"], None, case["seg_logits_stride"])
     outcome.note("map_logits", _largest(scores[:, grid, grid], gold["seg_logits_sub"]), limit)
     # the file's class probabilities were made to sum to one; ours are those before that, as labels and thresholds use them
@@ -249,7 +260,7 @@ def _unit_post(gold: Arrays, folder: Path, backbone: Backbone) -> Iterator[Outco
         classes, scale = gold[f"{name}/query_idx"].tolist(), float(gold[f"{name}/logit_scale"])
         outcome = Outcome(f"unit_post {name}")
         ours = labels.label_map(
-            Mosaic.of(scores), classes, logit_scale=scale, threshold=float(gold[f"{name}/prob_thd"]), fallback=0
+            WholeScores(scores), classes, logit_scale=scale, threshold=float(gold[f"{name}/prob_thd"]), fallback=0
         )
         likeliest = gold[f"{name}/class_probs"].max(axis=0)
         outcome.note("class_probs", _largest(ours.confidence / _class_total(scores, classes, scale), likeliest), 1e-6)

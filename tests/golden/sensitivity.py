@@ -25,8 +25,9 @@ from fiftyone_resclip import segmenter
 from fiftyone_resclip.clip import backbone as backbone_module
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import PAMR, STRATEGIES, ResCLIPConfig, Strategy
-from fiftyone_resclip.core import feedback, pamr, windows
-from fiftyone_resclip.core.attention import attend, patch_offsets
+from fiftyone_resclip.core import feedback, kernels, pamr, path_rule, windows
+from fiftyone_resclip.core.attention import patch_offsets
+from fiftyone_resclip.core.kernels import attend, line_tables, mosaic
 from tests.golden import check
 
 #: Small ones first: a mistake is tried on each until one fails.
@@ -129,17 +130,18 @@ def _blur_with(matrix: Tensor, sigma: float, taps: int) -> Tensor:
     return blurred / blurred.sum(dim=-1, keepdim=True)
 
 
-def lines_over_their_own_length(batch: Tensor, same: Tensor) -> Tensor:
+def lines_over_their_own_length(batch: Tensor) -> Tensor:
     (labels,), grid_hw = batch.flatten(1), (batch.shape[1], batch.shape[2])
     rows, columns = (labels.new_tensor(range(len(labels))) // grid_hw[1], labels.new_tensor(range(len(labels))) % grid_hw[1])
-    distance = feedback._chebyshev(grid_hw, labels.device)
-    broken = torch.zeros_like(same[0])
+    distance = path_rule.chebyshev(grid_hw, labels.device)
+    broken = labels[:, None] != labels[None]
+    broken = torch.zeros_like(broken)
     for sample in range(1, max(grid_hw)):
         t = (sample / distance.clamp(min=1)).clamp(max=1)
         y = (rows[:, None] * (1 - t) + rows[None] * t).round().long()
         x = (columns[:, None] * (1 - t) + columns[None] * t).round().long()
         broken |= (labels[y * grid_hw[1] + x] != labels[:, None]) & (distance >= sample)
-    return broken[None] & same
+    return broken[None]
 
 
 def broken_lines_weigh_nothing(labels: Tensor, *, path_rule: bool) -> Tensor:
@@ -165,7 +167,7 @@ def biased_spread(image: Tensor, dilations: Any) -> Tensor:
 
 
 def spread_without_repeated_centre(image: Tensor, dilations: Any) -> Tensor:
-    values = torch.stack([image, *pamr._neighbours(image, dilations)])
+    values = torch.stack([image, *pamr.neighbours(image, dilations)])
     return values.std(dim=0)
 
 
@@ -245,9 +247,9 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("SFR without its gain", with_sfr(gain=1.0)),
     Mistake("SFR without draft threshold", with_sfr(threshold=0.0)),
     Mistake("no path rule", with_sfr(path_rule=False)),
-    Mistake("lines sampled over their own length", patches=((feedback, "_broken_lines", lines_over_their_own_length),)),
+    Mistake("lines sampled over their own length", patches=((kernels, "broken_lines", lines_over_their_own_length),)),
     Mistake("broken lines weigh nothing", patches=((feedback, "agreement", broken_lines_weigh_nothing),)),
-    Mistake("Euclidean distance", patches=((feedback, "_chebyshev", euclidean),)),
+    Mistake("Euclidean distance", patches=((line_tables, "chebyshev", euclidean), (path_rule, "chebyshev", euclidean))),
     Mistake("blur of sigma 4.9", with_sfr(sigma=4.9)),
     Mistake("blur in two dimensions", patches=((feedback, "blurred_rows", blurred_in_two_dimensions),)),
     Mistake("blur along queries", patches=((feedback, "blurred_rows", blurred_along_queries),)),
@@ -276,7 +278,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("position table bilinear", patches=((backbone_module.Backbone, "_positions", interpolated("bilinear", 0.1)),)),
     Mistake(
         "scores up-sampled with aligned corners",
-        patches=((feedback, "upsample", aligned_corners), (windows, "upsample", aligned_corners)),
+        patches=tuple((m, "upsample", aligned_corners) for m in (kernels, mosaic, segmenter)),
     ),
     Mistake("last window a pixel early", patches=((windows, "_spans", last_window_a_pixel_early),)),
     Mistake("logit scale 1 % too large", lambda config: replace(config, logit_scale=config.logit_scale * 1.01)),

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cachetools import LRUCache
+
 from fiftyone_resclip.app import models
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.vocabulary import Vocabulary
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from fiftyone_resclip.labeling.plan import Plan
     from fiftyone_resclip.model import ResCLIPModel
 
-_measured: dict[str, tuple[float, str]] = {}
+_measured: LRUCache[str, tuple[float, str]] = LRUCache(64)
 
 
 def sentence(plan: Plan, vocabulary: Vocabulary, model: str, settings: Mapping[str, Any]) -> str:

@@ -186,8 +186,9 @@ def _settings(params: Mapping[str, Any], match: ClassMatch) -> dict[str, Any]:
 
 def _void(params: Mapping[str, Any]) -> Ignored:
     text = params.get("void")
-    untouched = text is None or text.strip() == str(DEFAULT_VALUE)  # a form can't tell a typed 255 from the one it starts with
-    return AUTO if untouched else parse_void(text)
+    if text is None or text.strip() == str(DEFAULT_VALUE):  # a form can't tell a typed 255 from the one it starts with
+        return AUTO
+    return parse_void(text)
 
 
 def _input_of(match: ClassMatch, name: str) -> str:

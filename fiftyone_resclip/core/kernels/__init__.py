@@ -1,0 +1,99 @@
+"""The same results faster. This file chooses what runs; each name here has the signature of the formula in core it stands for.
+
+| step | formula | what runs |
+|---|---|---|
+| last block | ``attention.attend`` | :mod:`.fused_attention` |
+| linear layers | ``torch.nn.functional.linear`` | :mod:`.onednn` on a CPU in float32, torch's own elsewhere |
+| PAMR | ``pamr.refine`` | :mod:`.gathered_pamr`, on a GPU with :mod:`.triton_pamr`; the formula elsewhere and on large images |
+| draft of SFR | ``feedback.draft_phrases`` | :func:`draft_phrases`: some phrases at a time, with :mod:`.running_softmax` |
+| path rule | ``path_rule.broken_lines`` | :mod:`.line_tables` |
+| stitching | ``windows.stitch`` | :mod:`.mosaic` |
+
+``tests/core/kernels/test_agreement.py`` compares each pair; ``benchmarks/kernels.py`` measures what each is worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fiftyone_resclip.config import PAMR
+from fiftyone_resclip.core import pamr
+from fiftyone_resclip.core.kernels import gathered_pamr, onednn
+from fiftyone_resclip.core.kernels.fused_attention import attend
+from fiftyone_resclip.core.kernels.line_tables import broken_lines
+from fiftyone_resclip.core.kernels.mosaic import stitch
+from fiftyone_resclip.core.kernels.running_softmax import RunningLikeliest
+from fiftyone_resclip.core.windows import upsample
+
+__all__ = ["attend", "broken_lines", "draft_phrases", "linear", "refine", "stitch"]
+
+#: Channels that PAMR refines together: more would leave the processor's cache, fewer would leave its vector units idle.
+CHANNELS_AT_ONCE = 32
+
+
+def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
+    """Applies a linear layer, followed by GELU (exact) if asked for.
+
+    Args:
+        tokens: ``(..., in)``
+        weight: ``(out, in)``
+        bias: ``(out,)``
+        gelu (False): whether GELU follows
+
+    Returns:
+        ``(..., out)``
+    """
+    plain_cpu = tokens.device.type == "cpu" and tokens.dtype == weight.dtype == torch.float32
+    if plain_cpu and not torch.is_autocast_enabled("cpu") and onednn.works():
+        return onednn.linear(tokens, weight, bias, gelu=gelu)
+    result = functional.linear(tokens, weight, bias)
+    return functional.gelu(result) if gelu else result
+
+
+def refine(probs: Tensor, image: Tensor, *, steps: int = 10, dilations: Sequence[int] = (8, 16)) -> Tensor:
+    """Refines scores as :func:`fiftyone_resclip.core.pamr.refine` does, some channels at a time; same arguments and result."""
+    if steps == 0:
+        return probs
+    refinement = _refinement(image, steps, tuple(dilations))
+    refined = torch.empty_like(probs, dtype=torch.float32)
+    for start in range(0, probs.shape[1], CHANNELS_AT_ONCE):
+        chunk = slice(start, start + CHANNELS_AT_ONCE)
+        refined[:, chunk] = refinement(probs[:, chunk].float())
+    return refined
+
+
+def draft_phrases(draft: Tensor, pixels: Tensor, setting: PAMR | None, logit_scale: float) -> tuple[Tensor, Tensor]:
+    """Finds phrases as :func:`fiftyone_resclip.core.feedback.draft_phrases` does; same arguments and result.
+
+    Scores at every pixel exist for some phrases at a time only. PAMR is linear, so the draft is scaled before it, where it is
+    small, and not after it.
+    """
+    refinement = _refinement(pixels, setting.steps, setting.dilations) if setting else Tensor.float
+    best = RunningLikeliest((pixels.shape[0], *pixels.shape[2:]), draft.device)
+    for phrases in (draft * logit_scale).split(CHANNELS_AT_ONCE, dim=1):
+        scores = upsample(phrases.contiguous(memory_format=torch.channels_last), (pixels.shape[2], pixels.shape[3]))
+        best.add(refinement(scores).permute(0, 2, 3, 1))
+    return best.phrase, best.confidence
+
+
+def _refinement(image: Tensor, steps: int, dilations: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    """What refines channels of an image, ``(B, c, H, W)`` float32 to the same."""
+    image_hw, device = (image.shape[2], image.shape[3]), image.device
+    if device.type == "cpu" and gathered_pamr.table_fits(image_hw, dilations):
+        return gathered_pamr.Refinement(image, steps, dilations, gathered_pamr.by_embedding_bag(image_hw, dilations))
+    if device.type == "cuda" and gathered_pamr.triton_works(device):
+        from fiftyone_resclip.core.kernels import triton_pamr
+
+        return gathered_pamr.Refinement(image, steps, dilations, triton_pamr.by_kernel(image_hw, dilations))
+    weights = pamr.affinity(image, dilations)
+
+    def shifted(scores: Tensor) -> Tensor:
+        for _ in range(steps):
+            scores = pamr.propagate(scores, weights, dilations)
+        return scores
+
+    return shifted

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -12,26 +11,32 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fiftyone_resclip.core import pamr
+from fiftyone_resclip.core.kernels.gathered_pamr import Gather
+
 _BLOCK_PIXELS, _BLOCK_CHANNELS = 64, 32
 
 
-def gather(
-    pixels: Tensor, weights: Tensor, image_hw: tuple[int, int], offsets: Sequence[tuple[int, int]], result: Tensor
-) -> None:
-    """Sums each pixel's weighted neighbours, edges repeated.
+def by_kernel(image_hw: tuple[int, int], dilations: tuple[int, ...]) -> Gather:
+    """Returns what does a step on a GPU.
 
     Args:
-        pixels: channels last, ``(B, H * W, c)`` float32, contiguous
-        weights: of the neighbours, ``(B, H * W, n)`` float32, contiguous
         image_hw: height and width in pixels
-        offsets: rows and columns to each of the ``n`` neighbours
-        result: shape of ``pixels``, contiguous; overwritten
+        dilations: neighbour distances in pixels
+
+    Returns:
+        the step, for contiguous float32 tensors
     """
-    images, places, channels = pixels.shape
-    grid = (triton.cdiv(places, _BLOCK_PIXELS), images, triton.cdiv(channels, _BLOCK_CHANNELS))
-    table = _offset_table(tuple(offsets), pixels.device)
-    with torch.cuda.device_of(pixels):  # Triton launches on the current GPU, whichever the tensors are on
-        _gather[grid](pixels, weights, table, result, *image_hw, channels, len(offsets), _BLOCK_PIXELS, _BLOCK_CHANNELS)
+    offsets = tuple(pamr.offsets(dilations))
+
+    def gather(pixels: Tensor, weights: Tensor, result: Tensor) -> None:
+        images, places, channels = pixels.shape
+        grid = (triton.cdiv(places, _BLOCK_PIXELS), images, triton.cdiv(channels, _BLOCK_CHANNELS))
+        table = _offset_table(offsets, pixels.device)
+        with torch.cuda.device_of(pixels):  # Triton launches on the current GPU, whichever the tensors are on
+            _gather[grid](pixels, weights, table, result, *image_hw, channels, len(offsets), _BLOCK_PIXELS, _BLOCK_CHANNELS)
+
+    return gather
 
 
 @triton.jit

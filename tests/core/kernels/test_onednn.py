@@ -1,36 +1,39 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from unittest.mock import patch
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from fiftyone_resclip.core.kernels import onednn as module
-from fiftyone_resclip.core.kernels.onednn import linear
+from fiftyone_resclip.core import kernels
+from fiftyone_resclip.core.kernels import onednn
 
 
-@pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("gelu", [False, True])
-@pytest.mark.parametrize("with_bias", [False, True])
-def test_both_kernels_give_torchs_linear(fused: bool, gelu: bool, with_bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not fused:
-        monkeypatch.setattr(module, "_fused_kernel_works", lambda: False)
-    tokens, weight = torch.randn(2, 5, 12), torch.randn(12, 7).T  # a transposed weight, as CLIP's projection
-    bias = torch.randn(7) if with_bias else None
-    expected = functional.linear(tokens, weight, bias)
-    with torch.inference_mode():
-        ours = linear(tokens, weight, bias, gelu=gelu)
-    torch.testing.assert_close(ours, functional.gelu(expected) if gelu else expected, atol=1e-5, rtol=1e-5)
+def missing(*arguments: object, **keywords: object) -> Tensor:
+    return torch.ops.mkldnn.no_such_kernel()
 
 
-def test_a_kernel_that_is_missing_or_wrong_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_fused", lambda tokens, *rest: tokens[:, :4])
-    assert not module._fused_kernel_works.__wrapped__()
-    monkeypatch.setattr(module, "_fused", lambda *rest: torch.ops.mkldnn.no_such_kernel())
-    assert not module._fused_kernel_works.__wrapped__()
+def wrong(tokens: Tensor, *arguments: object, **keywords: object) -> Tensor:
+    return tokens[:, :4]
 
 
-def test_half_precision_and_autocast_go_by_torchs_own_kernel() -> None:
-    half = linear(torch.randn(3, 4, dtype=torch.bfloat16), torch.randn(5, 4, dtype=torch.bfloat16), None)
+@pytest.mark.parametrize("kernel", [missing, wrong])
+def test_a_kernel_that_is_missing_or_wrong_is_left_alone(kernel: Callable[..., Tensor]) -> None:
+    tokens, weight = torch.randn(3, 8), torch.randn(4, 8)
+    onednn.works.cache_clear()
+    try:
+        with patch.object(onednn, "linear", kernel):
+            assert not onednn.works()
+            torch.testing.assert_close(kernels.linear(tokens, weight, None), functional.linear(tokens, weight))
+    finally:
+        onednn.works.cache_clear()
+
+
+def test_half_precision_and_autocast_use_torchs_own_kernel() -> None:
+    half = kernels.linear(torch.randn(3, 4, dtype=torch.bfloat16), torch.randn(5, 4, dtype=torch.bfloat16), None)
     assert half.dtype == torch.bfloat16
     with torch.autocast("cpu", torch.bfloat16):
-        assert linear(torch.randn(3, 4), torch.randn(5, 4), None).dtype == torch.bfloat16
+        assert kernels.linear(torch.randn(3, 4), torch.randn(5, 4), None).dtype == torch.bfloat16

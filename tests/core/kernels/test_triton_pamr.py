@@ -9,27 +9,22 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from fiftyone_resclip.core import pamr
+from fiftyone_resclip.core.kernels import gathered_pamr
 
 pytest.importorskip("triton", reason="Triton comes with torch's builds for GPUs")
 
-#: The kernel in Triton's own interpreter, which needs no GPU, against shifted views. It is chosen when Triton is imported.
+#: The kernel in Triton's own interpreter, which needs no GPU, against the formula. It is chosen when Triton is imported.
 INTERPRET = """
-from unittest.mock import patch
-
 import torch
 from fiftyone_resclip.core import pamr
+from fiftyone_resclip.core.kernels import gathered_pamr, triton_pamr
 
-assert pamr._kernel_agrees(torch.device("cpu"))
-pamr._TABLE_ENTRIES = 0
+assert gathered_pamr.triton_works(torch.device("cpu"))
 for batch, channels, height, width, dilations in ((1, 1, 5, 3, (1,)), (2, 40, 12, 15, (1, 4)), (1, 32, 9, 40, (8, 16))):
     generator = torch.Generator().manual_seed(0)
     scores, image = (torch.rand(batch, n, height, width, generator=generator) for n in (channels, 3))
-    shifted = pamr.Refinement(image, 3, dilations)
-    with patch.object(pamr, "_kernel_works", lambda device: True):
-        gathered = pamr.Refinement(image, 3, dilations)
-    assert gathered._by_rows and not shifted._by_rows
-    torch.testing.assert_close(gathered(scores), shifted(scores), atol=1e-6, rtol=1e-6)
+    refinement = gathered_pamr.Refinement(image, 3, dilations, triton_pamr.by_kernel((height, width), dilations))
+    torch.testing.assert_close(refinement(scores), pamr.refine(scores, image, steps=3, dilations=dilations), atol=1e-6, rtol=1e-6)
 print("agrees")
 """
 
@@ -53,23 +48,23 @@ def test_the_kernel_compiles_for_a_gpu(tmp_path: Path) -> None:
     assert run.stdout.strip() == "True", run.stderr
 
 
-def test_the_kernel_of_gpus_agrees_with_shifted_views() -> None:
+def test_the_kernel_of_gpus_agrees_with_the_formula() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1"}
     run = subprocess.run([sys.executable, "-c", INTERPRET], env=environment, capture_output=True, text=True)
     assert run.stdout.strip() == "agrees", run.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here the kernel can run")
-def test_where_the_kernel_cant_run_pamr_says_so_and_goes_without(caplog: pytest.LogCaptureFixture) -> None:
-    pamr._kernel_works.cache_clear()
-    assert not pamr._kernel_works(torch.device("cuda"))
-    assert "PAMR goes without its GPU kernel" in caplog.text
+def test_where_the_kernel_cant_run_pamr_says_so_and_does_without(caplog: pytest.LogCaptureFixture) -> None:
+    gathered_pamr.triton_works.cache_clear()
+    assert not gathered_pamr.triton_works(torch.device("cuda"))
+    assert "PAMR runs without its GPU kernel" in caplog.text
 
 
 def test_a_gpu_that_was_full_once_keeps_its_kernel() -> None:
-    pamr._kernel_works.cache_clear()
-    with patch.object(pamr, "_kernel_agrees", side_effect=[torch.cuda.OutOfMemoryError("full"), True]):
+    gathered_pamr.triton_works.cache_clear()
+    with patch.object(gathered_pamr, "_triton_agrees", side_effect=[torch.cuda.OutOfMemoryError("full"), True]):
         with pytest.raises(torch.cuda.OutOfMemoryError):
-            pamr._kernel_works(torch.device("cuda"))
-        assert pamr._kernel_works(torch.device("cuda"))
-    pamr._kernel_works.cache_clear()
+            gathered_pamr.triton_works(torch.device("cuda"))
+        assert gathered_pamr.triton_works(torch.device("cuda"))
+    gathered_pamr.triton_works.cache_clear()

@@ -1,0 +1,122 @@
+"""Stitching, resizing and cropping without large tensors.
+
+Up-sampling, averaging and resizing are linear, and windows lie in rows and columns. So a pixel is a sum over patches with shares
+that depend on its row and its column separately, and any part of the result can be computed without the rest: 150 classes on a
+large photograph need no large tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fiftyone_resclip.core.kernels.transfer import sent
+from fiftyone_resclip.core.windows import Box, slices, upsample
+
+#: Values in a tile, and its columns, by kind of device: small for a processor's cache, large where each step costs a launch.
+_TILES = {"cpu": (2**18, 128), "cuda": (2**24, 2**14)}
+
+
+class Mosaic(NamedTuple):
+    """The scores of an image, not yet put together: the form of :class:`fiftyone_resclip.core.windows.Scores` that runs.
+
+    Attributes:
+        patches: scores of all windows' patches, top to bottom and left to right, ``(rows, Q, columns)`` float32
+        row_shares: how much of each patch row is in each pixel row, ``(rows, H)`` float32 on the CPU
+        column_shares: likewise for columns, ``(columns, W)``
+    """
+
+    patches: Tensor
+    row_shares: Tensor
+    column_shares: Tensor
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.row_shares.shape[1], self.column_shares.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the scores are."""
+        return self.patches.device
+
+    def scaled(self, factor: float) -> Mosaic:
+        """Multiplies all scores; the few of the patches, not those of every pixel."""
+        return self._replace(patches=self.patches * factor)
+
+    def cropped(self, image_hw: tuple[int, int]) -> Mosaic:
+        """Removes what lies below and to the right of a size."""
+        return self._replace(row_shares=self.row_shares[:, : image_hw[0]], column_shares=self.column_shares[:, : image_hw[1]])
+
+    def resized(self, image_hw: tuple[int, int]) -> Mosaic:
+        """Resizes bilinearly (``align_corners=False``); costs next to nothing."""
+        shares = zip((self.row_shares, self.column_shares), image_hw, strict=True)
+        return Mosaic(self.patches, *(_stretched(lines, side) for lines, side in shares))
+
+    def tiles(self, size: tuple[int, int] | None = None) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yields each tile's rows, its columns, and its scores ``(rows, Q, columns)``.
+
+        Args:
+            size (None): values in a tile at most, and its columns; by default what suits the device
+        """
+        device = self.device
+        values, width = size or _TILES["cpu" if device.type == "cpu" else "cuda"]
+        for columns in slices(self.image_hw[1], width):
+            used, shares = _in_use(self.column_shares[:, columns])
+            strip = self.patches[..., used] @ sent(shares, device)
+            for rows in slices(self.image_hw[0], max(values // strip[0].numel(), 1)):
+                used, shares = _in_use(self.row_shares[:, rows])
+                scores = sent(shares.T, device) @ strip[used].flatten(1)
+                yield rows, columns, scores.unflatten(1, strip.shape[1:])
+
+    def whole(self) -> Tensor:
+        """Returns all scores, ``(Q, H, W)`` float32."""
+        result = torch.empty(self.patches.shape[1], *self.image_hw, device=self.device)
+        for rows, columns, scores in self.tiles():
+            result[:, rows, columns] = scores.transpose(0, 1)
+        return result
+
+
+def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, int]) -> Mosaic:
+    """Averages the windows' scores at every pixel, as :func:`fiftyone_resclip.core.windows.stitch` does.
+
+    Args:
+        logits: one ``(Q, h, w)`` per window, at patch resolution
+        boxes: where the windows lie; in rows and columns
+        image_hw: height and width of the result in pixels
+
+    Returns:
+        the scores, ready to be computed at any size
+    """
+    row_spans = list(dict.fromkeys((box.top, box.bottom) for box in boxes))
+    column_spans = list(dict.fromkeys((box.left, box.right) for box in boxes))
+    patches = torch.stack(list(logits)).float().unflatten(0, (len(row_spans), len(column_spans)))
+    rows, row_shares = _lines(row_spans, patches.shape[3], image_hw[0])
+    columns, column_shares = _lines(column_spans, patches.shape[4], image_hw[1])
+    side_by_side = patches.permute(0, 3, 2, 1, 4).flatten(3, 4).flatten(0, 1)
+    rows, columns = (sent(order, patches.device) for order in (rows, columns))
+    return Mosaic(side_by_side[rows][..., columns], row_shares, column_shares)
+
+
+def _lines(spans: Sequence[tuple[int, int]], patches: int, side: int) -> tuple[Tensor, Tensor]:
+    """The order of all windows' patch lines along a side, and the share of each in each pixel line, ``(lines, side)``."""
+    shares = torch.zeros(len(spans), patches, side)
+    for share, (start, end) in zip(shares, spans, strict=True):
+        share[:, start:end] = _stretched(torch.eye(patches), end - start)
+    centres = [start + (patch + 0.5) * (end - start) / patches for start, end in spans for patch in range(patches)]
+    order = torch.tensor(centres).argsort(stable=True)
+    return order, (shares / shares.sum(dim=(0, 1))).flatten(0, 1)[order]
+
+
+def _stretched(lines: Tensor, side: int) -> Tensor:
+    return upsample(lines[None, None], (len(lines), side))[0, 0]
+
+
+def _in_use(shares: Tensor) -> tuple[slice, Tensor]:
+    """The lines from the first to the last that have a share, and their shares."""
+    lines = shares.any(dim=1).nonzero()
+    used = slice(int(lines[0]), int(lines[-1]) + 1)
+    return used, shares[used]
