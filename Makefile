@@ -37,6 +37,7 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.speed benchmarks/results/speed.json
 	$(BIN)/python -m benchmarks.pipeline benchmarks/results/pipeline.json
 	$(BIN)/python -m benchmarks.startup benchmarks/results/startup.json
+	$(BIN)/python -m benchmarks.kernels benchmarks/results/kernels.json
 	$(BIN)/python -m benchmarks.readme README.md benchmarks/results
 
 clean:

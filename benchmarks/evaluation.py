@@ -76,7 +76,7 @@ def ratio(dataset: fo.Dataset, repeats: int, targets: dict[int, str] | None = _T
 
 
 def memory_growth_mib(folder: Path, n_images: int) -> float:
-    """Evaluates a dataset of many images, and gives how much more memory is held at its end than after a tenth of it."""
+    """Evaluates a dataset of many images and returns how much more memory is held at its end than after a tenth of it."""
     dataset = make_dataset(folder, n_images, on_disk=True)
     seen: list[float] = []
 

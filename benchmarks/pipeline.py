@@ -20,6 +20,7 @@ import fiftyone as fo
 import numpy as np
 import torch
 from PIL import Image
+from tabulate import tabulate
 
 from benchmarks.cases import ARCHITECTURE
 from benchmarks.memory import resident_mib
@@ -167,7 +168,7 @@ def large_model() -> ResCLIPModel:
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> str:
-    """Gives the figures as the Markdown table of the README.
+    """Turns the figures into the Markdown table of the README.
 
     Args:
         cases: from :func:`measure`, with model and threads
@@ -175,13 +176,13 @@ def table(cases: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         its lines
     """
-    lines = ["| network | processors for it | masks on disk | masks in the database |", "|---|---|---|---|"]
-    for case in cases:
-        disk, database = (
-            f"{case[kind]['efficiency']:.2f}, busy {case[kind]['busy']:.0%}".replace("%", " %") for kind in ("disk", "database")
-        )
-        lines.append(f"| {case['model']} | {case['network_threads']} | {disk} | {database} |")
-    return "\n".join(lines)
+    headers = ["network", "processors for it", "masks on disk", "masks in the database"]
+    rows = [[case["model"], case["network_threads"], *(_cell(case[kind]) for kind in ("disk", "database"))] for case in cases]
+    return str(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
+
+
+def _cell(figures: Mapping[str, float]) -> str:
+    return f"{figures['efficiency']:.2f}, busy {100 * figures['busy']:.0f} %"
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The method against the plain forward of the same crops in the same batches, with open_clip's own image tower.
 
-``python -m benchmarks.speed FILE`` writes the figures as JSON and prints them as a table. It needs torch, open_clip
-and this package, no FiftyOne; ``--device cuda --precision bfloat16`` measures a GPU.
+``python -m benchmarks.speed FILE`` writes the figures as JSON and prints them as a table. It needs torch, open_clip,
+psutil and this package, no FiftyOne; ``--device cuda --precision bfloat16`` measures a GPU.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from statistics import median
 from typing import Any, get_args
 
 import torch
+from tabulate import tabulate
 from torch import Tensor, nn
 
 from benchmarks.cases import ARCHITECTURE, CASES
@@ -34,7 +35,7 @@ _GPU_IMAGES = 16
 
 
 def plain_forward(backbone: Backbone, batches: Sequence[Tensor], precision: Precision) -> Callable[[], None]:
-    """Gives the yardstick: open_clip's image tower over batches of crops.
+    """Prepares the yardstick: open_clip's image tower over batches of crops.
 
     Args:
         backbone: whose tower; its position table is replaced by one of the crops' grid, made beforehand
@@ -85,12 +86,11 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
     batches = [pixels for pixels, *_ in calls]
     plain = plain_forward(backbone, batches, precision)
     plain()
-    timed = partial(seconds, device=backbone.device.type)
-    pairs = [(timed(plain), timed(ours)) for _ in range(rounds)]
-    with stage_clock(backbone.device.type) as stages:
-        total = sum(timed(ours) for _ in range(rounds))
+    pairs = [(seconds(plain), seconds(ours)) for _ in range(rounds)]
+    with stage_clock() as stages:
+        total = sum(seconds(ours) for _ in range(rounds))
     phrases = segmenter.vocabulary.flat_phrases[:_PHRASES]
-    text = timed(partial(backbone.encode_text, phrases)) / len(phrases)
+    text = seconds(partial(backbone.encode_text, phrases)) / len(phrases)
     shares = {stage: round(spent / total, 4) for stage, spent in stages.items()}
     figures = {
         "case": name,
@@ -108,7 +108,7 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
         many = partial(segmenter.segment, [image] * _GPU_IMAGES, [case.photo_hw] * _GPU_IMAGES)
         many()
         figures["images_at_once"] = _GPU_IMAGES
-        figures["images_per_second"] = round(_GPU_IMAGES / median(timed(many) for _ in range(rounds)), 2)
+        figures["images_per_second"] = round(_GPU_IMAGES / median(seconds(many) for _ in range(rounds)), 2)
     return figures
 
 
@@ -149,7 +149,7 @@ def _in_fresh_process(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> 
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> str:
-    """Gives the figures as the Markdown table of the README.
+    """Turns the figures into the Markdown table of the README.
 
     Args:
         cases: from :func:`measure`, with memory
@@ -157,20 +157,21 @@ def table(cases: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         its lines
     """
-    lines = [
-        "| case | image | crops | phrases | time / plain forward | trunk | PAMR | rest | memory above weights |",
-        "|---|---|---|---|---|---|---|---|---|",
+    headers = ["case", "image", "crops", "phrases", "time / plain forward", "trunk", "PAMR", "rest", "memory above weights"]
+    return str(tabulate([_row(case) for case in cases], headers, tablefmt="github", disable_numparse=True))
+
+
+def _row(case: Mapping[str, Any]) -> list[str]:
+    trunk, pamr = case["stage_shares"]["trunk"], case["stage_shares"].get("PAMR", 0.0)
+    return [
+        case["case"],
+        "x".join(map(str, case["image_hw"])),
+        str(sum(shape[0] for shape in case["batches"])),
+        str(case["phrases"]),
+        f"{case['ratio_to_plain']:.2f}",
+        *(f"{100 * share:.0f} %" for share in (trunk, pamr, 1 - trunk - pamr)),
+        f"{case['peak_memory_mib']:.0f} MiB" if "peak_memory_mib" in case else "",
     ]
-    for case in cases:
-        shares = case["stage_shares"]
-        trunk, pamr = shares["trunk"], shares.get("PAMR", 0.0)
-        image, crops = "x".join(map(str, case["image_hw"])), sum(shape[0] for shape in case["batches"])
-        memory = f"{case['peak_memory_mib']:.0f} MiB" if "peak_memory_mib" in case else ""
-        parts = " | ".join(f"{100 * share:.0f} %" for share in (trunk, pamr, 1 - trunk - pamr))
-        lines.append(
-            f"| {case['case']} | {image} | {crops} | {case['phrases']} | {case['ratio_to_plain']:.2f} | {parts} | {memory} |"
-        )
-    return "\n".join(lines)
 
 
 def main() -> None:

@@ -30,11 +30,10 @@ STAGES: Sequence[tuple[str, Any, str]] = (
 
 
 @contextmanager
-def stage_clock(device: str = "cpu") -> Iterator[dict[str, float]]:
+def stage_clock() -> Iterator[dict[str, float]]:
     """Times the stages of whatever runs inside.
 
-    Args:
-        device ("cpu"): where it runs; a GPU is waited for before and after each stage, so the whole takes longer than without
+    A GPU is waited for before and after each stage, so the whole takes longer there than without the clock.
 
     Yields:
         seconds by stage, filled as it runs
@@ -47,7 +46,7 @@ def stage_clock(device: str = "cpu") -> Iterator[dict[str, float]]:
         def wrapper(*arguments: Any, **keywords: Any) -> Any:
             running.append(0.0)
             results: list[Any] = []
-            total = seconds(lambda: results.append(function(*arguments, **keywords)), device)
+            total = seconds(lambda: results.append(function(*arguments, **keywords)))
             spent[stage] += total - running.pop()
             if running:
                 running[-1] += total

@@ -1,4 +1,4 @@
-"""What a user waits for before the first image: importing the package, the App's server, and encoding the words.
+"""What a user waits for before anything runs: importing the package, and the App's server.
 
 ``python -m benchmarks.startup FILE`` writes the figures as JSON.
 """
@@ -14,19 +14,10 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-import open_clip
-import torch
-
-from benchmarks.cases import ARCHITECTURE
 from benchmarks.timing import seconds
-from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.doors.database import require_database
 from fiftyone_resclip.doors.install import install
 from fiftyone_resclip.published.provenance import provenance
-from fiftyone_resclip.vocabulary import Vocabulary
-
-_PHRASES = 6
-
 
 #: What the App's server does before it answers: load its own code, and all plugins it finds.
 SERVER = """
@@ -56,18 +47,6 @@ def _run(code: str, **environment: str) -> float:
     return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | environment))
 
 
-def text_seconds(backbone: Backbone, phrases: list[str]) -> tuple[float, float]:
-    """Times the encoding of phrases in all templates: ours, and open_clip's own text tower on the same sentences."""
-    texts = [template(phrase) for phrase in phrases for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-
-    @torch.inference_mode()
-    def plain() -> None:
-        for batch in backbone.tokenizer(texts).split(256):
-            backbone.model.encode_text(batch)
-
-    return seconds(lambda: backbone.encode_text(phrases)), seconds(plain)
-
-
 def main() -> None:
     """Writes the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -75,17 +54,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
     require_database()
-    torch.set_num_threads(1)
     origin = provenance()
-    backbone = Backbone.random(ARCHITECTURE, 0)
-    phrases = list(Vocabulary.preset("ade20k").flat_phrases[:_PHRASES])
-    ours, plain = text_seconds(backbone, phrases)
     figures = {
         "rounds": options.rounds,
         "start_with_import_over_bare_start": round(import_ratio(options.rounds), 3),
         "server_with_plugin_over_without": round(server_ratio(options.rounds), 3),
-        "text_phrases": len(phrases),
-        "text_ratio_to_open_clip": round(ours / plain, 3),
     }
     print(figures)
     options.file.write_text(json.dumps({**origin, **figures}, indent=2) + "\n", encoding="utf-8")

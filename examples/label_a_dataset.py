@@ -1,4 +1,4 @@
-"""Labels a folder of images with classes in words."""
+"""Labels a folder of images with classes from the command line."""
 
 import sys
 

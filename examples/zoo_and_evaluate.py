@@ -1,4 +1,4 @@
-"""Loads the model from FiftyOne's zoo (after ``fiftyone-resclip install``), applies it, and evaluates it against ground truth."""
+"""Applies a model from FiftyOne's zoo to a dataset and evaluates it; run ``fiftyone-resclip install`` first."""
 
 import sys
 

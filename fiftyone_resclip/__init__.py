@@ -1,4 +1,4 @@
-"""ResCLIP for FiftyOne: masks for your classes, in words, without training.
+"""ResCLIP for FiftyOne: segmentation masks for classes you describe in words, without training.
 
 The public names are imported on first use: importing this package loads neither torch nor fiftyone.
 """

@@ -17,10 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        arguments (None): by default those of the process
+        arguments (None): the command line; by default that of the process
 
     Returns:
-        0; 1 after an error of ours, which is printed as one sentence
+        0, or 1 after a :class:`ResCLIPError`, whose message is printed to stderr
     """
     options = _parser().parse_args(arguments)
     try:
@@ -34,16 +34,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fiftyone-resclip", description="ResCLIP for FiftyOne")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands.add_parser("install", help="put the plugin and the zoo models where FiftyOne finds them").set_defaults(run=_install)
-    commands.add_parser("uninstall", help="take them out again").set_defaults(run=_uninstall)
+    commands.add_parser("install", help="install the plugin and zoo models into FiftyOne's folders").set_defaults(run=_install)
+    commands.add_parser("uninstall", help="remove them again").set_defaults(run=_uninstall)
     demo = commands.add_parser("demo", help="label and evaluate generated scenes, offline")
     demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for pictures and results")
     demo.add_argument("--images", type=int, default=40, help="number of scenes")
     demo.add_argument("--app", action="store_true", help="open the App at the end")
     demo.set_defaults(run=_demo)
-    architectures = commands.add_parser("architectures", help="list which architectures of open_clip work")
+    architectures = commands.add_parser("architectures", help="list the open_clip architectures that work")
     architectures.set_defaults(run=_architectures)
-    _add_benchmark(commands.add_parser("benchmark", help="measure mIoU on a published benchmark or a dataset of your own"))
+    _add_benchmark(commands.add_parser("benchmark", help="measure mIoU on a published benchmark or on your own dataset"))
     return parser
 
 
@@ -51,27 +51,27 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "name", nargs="?", help="voc21, voc20, context60, context59, coco_object, coco_stuff, ade20k or cityscapes"
     )
-    parser.add_argument("--all", action="store_true", help="all eight")
-    parser.add_argument("--data-root", type=Path, help="folder that holds the benchmarks' folders; nothing is downloaded")
-    parser.add_argument("--dataset", help="instead of a benchmark: name of a FiftyOne dataset of yours")
-    parser.add_argument("--ground-truth", default="ground_truth", metavar="FIELD", help="its field of true masks")
+    parser.add_argument("--all", action="store_true", help="run all eight benchmarks")
+    parser.add_argument("--data-root", type=Path, help="folder that contains the benchmarks' folders; nothing is downloaded")
+    parser.add_argument("--dataset", help="name of your own FiftyOne dataset, instead of a benchmark")
+    parser.add_argument("--ground-truth", default="ground_truth", metavar="FIELD", help="the dataset's field with the true masks")
     parser.add_argument(
         "--ignore-index", default="auto", metavar="VALUES", help="void values, separated by commas; by default 255"
     )
-    parser.add_argument("--classes", type=Path, help="text file with its classes and their words; by default the field's names")
-    parser.add_argument("--preset", default="ade20k", help="settings to start from, for a dataset of yours")
-    parser.add_argument("--limit", type=int, help="only so many images")
-    parser.add_argument("--model", default="resclip-vit-b-16", help="as load_model")
-    parser.add_argument("--pretrained", help="tag of open_clip, or a checkpoint file")
-    parser.add_argument("--device", help="cpu, cuda ...; by default a GPU if there is one")
+    parser.add_argument("--classes", type=Path, help="text file with classes and their words; by default the field's names")
+    parser.add_argument("--preset", default="ade20k", help="settings to start from, for your own dataset")
+    parser.add_argument("--limit", type=int, help="maximum number of images")
+    parser.add_argument("--model", default="resclip-vit-b-16", help="name of the model, as for load_model")
+    parser.add_argument("--pretrained", help="an open_clip tag or a checkpoint file")
+    parser.add_argument("--device", help="such as cpu or cuda; by default a GPU if there is one")
     parser.add_argument("--strategy", choices=sorted(STRATEGIES), help="base attention of the last block")
-    parser.add_argument("--no-rcs", action="store_true", help="without the first addition of ResCLIP")
-    parser.add_argument("--no-sfr", action="store_true", help="without the second addition of ResCLIP")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting, as sfr.threshold=0.3")
-    parser.add_argument("--batch-size", type=int, help="images at once; by default 4 on a CPU and 16 on a GPU")
+    parser.add_argument("--no-rcs", action="store_true", help="turn off RCS, the first addition of ResCLIP")
+    parser.add_argument("--no-sfr", action="store_true", help="turn off SFR, the second addition of ResCLIP")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, such as sfr.threshold=0.3")
+    parser.add_argument("--batch-size", type=int, help="images per batch; by default 4 on a CPU and 16 on a GPU")
     parser.add_argument("--num-workers", type=int, default=2, help="threads that read images")
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results"), help="folder for the records, as JSON")
-    parser.add_argument("--work-dir", type=Path, help="folder for masks; by default below FiftyOne's folder of datasets")
+    parser.add_argument("--out", type=Path, default=Path("benchmark-results"), help="folder for the result files (JSON)")
+    parser.add_argument("--work-dir", type=Path, help="folder for masks; by default inside FiftyOne's datasets folder")
     parser.set_defaults(run=_benchmark)
 
 
@@ -111,7 +111,7 @@ def _benchmark(options: argparse.Namespace) -> None:
     if sum([bool(options.name), options.all, bool(options.dataset)]) != 1:
         raise ConfigError("benchmark needs one of: a name such as voc21, --all, or --dataset NAME")
     if options.dataset is None and options.data_root is None:
-        raise ConfigError("benchmark needs --data-root, the folder that holds the benchmark's files; nothing is downloaded")
+        raise ConfigError("benchmark needs --data-root, the folder that contains the benchmark's files; nothing is downloaded")
     from fiftyone_resclip.clip.backbone import Backbone
     from fiftyone_resclip.doors.database import require_database
     from fiftyone_resclip.published import run
@@ -151,7 +151,7 @@ def _benchmark(options: argparse.Namespace) -> None:
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:
-    """Settings from the command line, as ``ResCLIPConfig.varied`` takes them."""
+    """Returns the settings from the command line, in the form that ``ResCLIPConfig.varied`` takes."""
     changes: dict[str, Any] = {}
     for text in options.set:
         name, equals, value = text.partition("=")
@@ -162,7 +162,7 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
         for part in parts:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"--set {text} is at odds with another --set, by which {part} has no settings")
+                raise ConfigError(f"--set {text} is at odds with another --set, which leaves {part} without settings")
         place[last] = _json_or_text(value)
     if options.strategy:
         changes["strategy"] = options.strategy

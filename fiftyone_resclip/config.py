@@ -1,7 +1,7 @@
-"""What can be set: frozen settings and strategies, checked when they are made.
+"""The settings and strategies. Both are frozen dataclasses; settings are checked when they are created.
 
-Off is ``None``: ``ResCLIPConfig(rcs=None)`` runs without RCS. A variation of a preset is ``dataclasses.replace(preset, ...)``.
-Nothing here computes; no tensor library is imported.
+``None`` turns a part off: ``ResCLIPConfig(rcs=None)`` runs without RCS. ``dataclasses.replace(preset, ...)`` varies a preset.
+This module does not import a tensor library.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class Strategy:
     """How the last block scores tokens against each other: one row of the method's table.
 
     Attributes:
-        pairs: which projections are multiplied; several pairs are softmaxed apart, then added
-        locality: whether a bias towards near patches is added to the scores
+        pairs: which projections are multiplied; each pair has its own softmax, and the results are added
+        locality: whether a bias towards nearby patches is added to the scores
         arch: the architecture the strategy was published with
-        bare_allowed: whether it can also run without residual connection and MLP
+        bare_allowed: whether it can also run without the residual connection and the MLP
     """
 
     pairs: tuple[tuple[Literal["q", "k"], Literal["q", "k"]], ...]
@@ -74,7 +74,7 @@ def _whole_numbers(name: str, values: object) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class RCS:
-    """Residual cross-correlation self-attention: mixes attention of earlier blocks into the last one's, after the softmax.
+    """Residual cross-correlation self-attention: mixes the attention of earlier blocks into that of the last, after the softmax.
 
     Attributes:
         gain: ``tau_r`` of the paper, > 0; attention rows sum to it
@@ -119,9 +119,9 @@ class SFR:
         gain: ``tau_s`` of the paper, > 0
         mix: ``lambda_s``, the share of the feedback, in [0, 1]
         threshold: ``temp_thd``; draft pixels less certain than this become phrase 0, in [0, 1]
-        path_rule: whether pairs are weakened when the line between them leaves their label
-        sigma: of the blur along keys, in patches, > 0
-        pamr: how the draft is refined; ``None`` leaves it as it is
+        path_rule: whether a pair counts less when the line between its patches crosses another label
+        sigma: standard deviation of the blur along keys, in patches, > 0
+        pamr: settings for refining the draft; ``None`` does not refine it
     """
 
     gain: float = 2.1
@@ -161,27 +161,28 @@ class Window:
 
 @dataclass(frozen=True)
 class ResCLIPConfig:
-    """Everything that decides a label map, apart from weights and words.
+    """All settings that affect a label map; weights and words are given separately.
 
     Attributes:
         strategy: the base attention of the last block, a key of :data:`STRATEGIES`
-        arch: last block with (``"residual"``) or without (``"bare"``) residual connection and MLP; ``None``: as published
-        rcs: the first addition of ResCLIP; ``None`` is off
-        sfr: the second addition of ResCLIP; ``None`` is off
+        arch: whether the last block keeps (``"residual"``) or drops (``"bare"``) its residual connection and MLP; ``None`` is as
+            published
+        rcs: the first addition of ResCLIP; ``None`` turns it off
+        sfr: the second addition of ResCLIP; ``None`` turns it off
         locality_sigma: width of the locality bias, in patches, > 0
-        window: sliding windows; ``None`` takes the whole image
-        short_side_px: length of the image's short side before the network
-        max_long_side_px: the long side's limit, which wins over ``short_side_px``
+        window: sliding windows; ``None`` processes the whole image at once
+        short_side_px: length to which the image's short side is resized before the network
+        max_long_side_px: limit for the long side; it overrides ``short_side_px``
         logit_scale: factor on cosines before the softmax over phrases, > 0
         prob_threshold: pixels less certain than this get the background class, or none; in [0, 1]
-        pamr: refinement of the final result; ``None`` is off, as published. It takes several times phrases x pixels
-            x 4 bytes of memory
-        remainder: what becomes of pixels beyond the last whole patch. ``"stretch"``, as measured: they are dropped and the scores
-            stretched over them, up to a patch too far at the right and bottom. ``"pad"``: the image's edge is repeated up to
-            a whole patch, so that nothing moves
-        min_area: a class with less than this share of the image is taken out, its pixels go to the next likely; 0 is off, as
-            published. The release's own area threshold never changes a prediction
-        precision: of the network; scores, PAMR, feedback and labels are float32 always
+        pamr: refinement of the final result; ``None`` turns it off, as published. It needs several times phrases x
+            pixels x 4 bytes of memory
+        remainder: how pixels beyond the last whole patch are handled. ``"stretch"``, as measured: they are dropped and the
+            scores are stretched over them, which shifts scores at the right and bottom by up to a patch. ``"pad"``: the image's
+            edge is repeated up to a whole patch, so that scores do not shift
+        min_area: a class that covers less than this share of the image is removed, and its pixels get their next likeliest
+            class; 0 turns this off, as published. The release's own area threshold never changes a prediction
+        precision: floating-point type of the network; scores, PAMR, feedback and labels always use float32
     """
 
     strategy: StrategyName = "naclip"
@@ -222,20 +223,20 @@ class ResCLIPConfig:
         return (self.arch or STRATEGIES[self.strategy].arch) == "residual"
 
     def to_dict(self) -> dict[str, Any]:
-        """Gives the settings as plain JSON values; :meth:`from_dict` reads them back."""
+        """Returns the settings as plain JSON values; :meth:`from_dict` reads them back."""
         return dataclasses.asdict(self)
 
     def varied(self, values: Mapping[str, Any]) -> ResCLIPConfig:
-        """Gives a config that differs in single settings; of a part such as ``sfr`` also single ones may be given.
+        """Returns a config with some settings changed; a part such as ``sfr`` may be given with only the settings that change.
 
         Args:
-            values: as :meth:`from_dict`; what is left out keeps its value, also within a part
+            values: as for :meth:`from_dict`; settings that are left out keep their values, also within a part
 
         Returns:
             the varied config
 
         Raises:
-            ConfigError: as :meth:`from_dict`
+            ConfigError: as for :meth:`from_dict`
         """
         return self.from_dict(_merged(self.to_dict(), values))
 
@@ -250,7 +251,7 @@ class ResCLIPConfig:
             the config; settings that are left out keep their defaults
 
         Raises:
-            ConfigError: if a name is unknown (the nearest known one is offered) or a value is out of range
+            ConfigError: if a name is unknown (the message suggests the nearest known one) or a value is out of range
         """
         config: ResCLIPConfig = _build(cls, values)
         return config

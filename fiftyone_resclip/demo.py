@@ -1,8 +1,8 @@
-"""The main job in small, offline: scenes into a FiftyOne dataset, labelled by each method with the tiny CLIP, evaluated.
+"""The demo: draws scenes, labels them with each method and the tiny CLIP, and evaluates the masks, all offline.
 
-Everything lands in one folder: pictures, ground truth, ``overview.png``, ``report.json``. The figures say how the methods differ
-on generated cloth; they say nothing of photographs. The classes are six colours of cloth; the ground is void, as VOC20's
-background is.
+It writes everything to one folder: pictures, ground truth, ``overview.png`` and ``report.json``. The results show how the methods
+differ on generated cloth; they tell nothing about photographs. The classes are six colours of cloth; the ground is void, like the
+background of VOC20.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 from PIL import Image
+from tabulate import tabulate
 
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import ResCLIPConfig
@@ -48,16 +49,16 @@ METHODS: Mapping[str, ResCLIPConfig] = {
 DATASET_NAME = "resclip-demo"
 _TRUTH = "ground_truth"
 _VOID = 255
-_FIRST_SCENE = 10_000  # the card's figures come from the scenes below
+_FIRST_SCENE = 10_000  # the numbers in the model card come from scenes with lower indices
 
 
 def run(folder: Path, n_images: int = 40, app: bool = False) -> Mapping[str, SemanticEvaluationResults]:
     """Runs the demo.
 
     Args:
-        folder: where the pictures and results go
+        folder: folder for the pictures and results
         n_images (40): number of scenes
-        app (False): whether to open the App at the end, until it is closed
+        app (False): whether to open the App at the end and wait until it is closed
 
     Returns:
         the evaluation by method
@@ -88,10 +89,10 @@ def run(folder: Path, n_images: int = 40, app: bool = False) -> Mapping[str, Sem
 
 
 def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
-    """Draws scenes to disk and makes a persistent FiftyOne dataset of them, replacing that of an earlier run.
+    """Draws scenes to disk and makes a persistent FiftyOne dataset of them, which replaces that of an earlier run.
 
     Args:
-        folder: for ``images`` and ``ground_truth``
+        folder: parent of the folders ``images`` and ``ground_truth``
         n_images: number of scenes
 
     Returns:
@@ -113,12 +114,12 @@ def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
 
 
 def field_of(method: str) -> str:
-    """Gives the dataset's field for a method's masks."""
+    """Returns the name of the dataset's field for a method's masks."""
     return "".join(c if c.isalnum() else "_" for c in method.lower()).strip("_").replace("__", "_")
 
 
 def table(results: Mapping[str, SemanticEvaluationResults]) -> str:
-    """Prints as text what each method reached.
+    """Formats the results of all methods as a text table.
 
     Args:
         results: evaluation by method
@@ -128,15 +129,19 @@ def table(results: Mapping[str, SemanticEvaluationResults]) -> str:
     """
     classes = next(iter(results.values())).class_names
     short = [name.removesuffix(" cloth") for name in classes]
-    lines = [f"{'method':<18} {'mIoU':>6} {'pixels':>7}  " + " ".join(f"{name:>7}" for name in short)]
-    for name, result in results.items():
-        values = " ".join(f"{value:7.1f}" for value in result.iou.values())
-        lines.append(f"{name:<18} {result.miou:6.2f} {result.pixel_accuracy:7.2f}  {values}")
-    lines.append(
-        "\nmIoU: mean over classes of intersection / union over all images; pixels: share of right ones; in %, without ground."
+    rows = [
+        (name, f"{result.miou:.2f}", f"{result.pixel_accuracy:.2f}", *(f"{value:.1f}" for value in result.iou.values()))
+        for name, result in results.items()
+    ]
+    right = ["right"] * (2 + len(short))
+    text = tabulate(
+        rows, ("method", "mIoU", "pixels", *short), tablefmt="plain", colalign=("left", *right), disable_numparse=True
     )
-    lines.append("A tiny model on generated cloth: it shows how the methods differ, not what they reach on photographs.")
-    return "\n".join(lines)
+    return (
+        f"{text}\n\n"
+        "mIoU: mean over classes of intersection / union over all images; pixels: share of correct ones; in %, without ground.\n"
+        "A tiny model on generated cloth: it shows how the methods differ, not how well they do on photographs."
+    )
 
 
 def _write(folder: Path, dataset: fo.Dataset, results: Mapping[str, SemanticEvaluationResults]) -> None:
@@ -150,7 +155,7 @@ def _write(folder: Path, dataset: fo.Dataset, results: Mapping[str, SemanticEval
 
 
 def _row(sample: fo.Sample, palette: list[str]) -> list[Image.Image]:
-    """The image, its truth and the masks of all methods; the ground, which is not counted, is left grey in each."""
+    """Returns the image, its ground truth and the masks of all methods; the ground is not counted and is grey in each mask."""
     truth = masks.read_mask(sample[_TRUTH])
     predictions = [np.where(truth == _VOID, 0, masks.read_mask(sample[field_of(name)])) for name in METHODS]
     return [read_image(sample.filepath), *(pictures.paint(mask, palette) for mask in (truth, *predictions))]

@@ -1,18 +1,18 @@
-"""Every error this package raises on purpose.
+"""The errors this package raises on purpose.
 
-The tree::
+The class tree::
 
     ResCLIPError
-    ├── ConfigError        (ValueError)   a preset, strategy or setting that can't be
-    ├── VocabularyError    (ValueError)   classes or phrases that can't be
-    ├── ShapeError         (ValueError)   tensors or masks whose sizes or values don't fit
-    ├── BackboneError      (ValueError)   a model this method can't use
+    ├── ConfigError        (ValueError)   an unknown or invalid preset, strategy or setting
+    ├── VocabularyError    (ValueError)   invalid classes or phrases
+    ├── ShapeError         (ValueError)   tensors or masks with invalid sizes or values
+    ├── BackboneError      (ValueError)   a model that ResCLIP can't use
     │   └── WeightsError                  weights that are missing or don't fit
     ├── ImageError         (OSError)      a file that can't be read as an image
     └── DatasetError       (ValueError)   a FiftyOne collection or field that can't be used
         └── DatabaseError                 FiftyOne's database can't be started
 
-Each message says what was expected, what came and what to do.
+Each message states what was expected and what was found; where it is not obvious, it also states what to do.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 
 
 class ResCLIPError(Exception):
-    """The root: catch this to catch everything this package raises on purpose."""
+    """The base class: catch it to catch everything this package raises on purpose."""
 
 
 class ConfigError(ResCLIPError, ValueError):
@@ -34,11 +34,11 @@ class VocabularyError(ResCLIPError, ValueError):
 
 
 class ShapeError(ResCLIPError, ValueError):
-    """Tensors or masks have sizes or values that can't be."""
+    """Tensors or masks have invalid sizes or values."""
 
 
 class BackboneError(ResCLIPError, ValueError):
-    """The open_clip model has no tower that the method can be run on."""
+    """The open_clip model has no image tower that ResCLIP can use."""
 
 
 class WeightsError(BackboneError):
@@ -50,7 +50,7 @@ class ImageError(ResCLIPError, OSError):
 
 
 class DatasetError(ResCLIPError, ValueError):
-    """A FiftyOne collection or one of its fields can't be used for this."""
+    """A FiftyOne collection or one of its fields can't be used."""
 
 
 class DatabaseError(DatasetError):
@@ -58,15 +58,15 @@ class DatabaseError(DatasetError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """Words the message for an unknown name, with the nearest known one.
+    """Writes the message for an unknown name and suggests the nearest known name.
 
     Args:
         kind: what the name stands for, such as ``"preset"``
-        name: the name that came
-        known: the names that are known
+        name: the unknown name
+        known: the known names
 
     Returns:
-        one sentence for the user
+        the message for the user
     """
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)

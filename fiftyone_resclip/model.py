@@ -31,26 +31,26 @@ logger = logging.getLogger(__name__)
 
 
 class Picture(NamedTuple):
-    """An image as the network wants it, and the size its mask shall have."""
+    """An image at network size, and the output mask size."""
 
     pixels: Tensor
     image_hw: tuple[int, int]
 
 
 class Unreadable(NamedTuple):
-    """In the place of an image that could not be decoded: its file, and why."""
+    """The file of an image that could not be decoded, and the reason; it takes the place of a :class:`Picture`."""
 
     filepath: str
     reason: str
 
 
 class PictureReader(GetItem):  # type: ignore[misc]  # FiftyOne has no type information
-    """Reads the image of a sample, in a data loader's worker; a broken one does not break its batch.
+    """Reads the image of a sample in a data loader's worker; an image that can't be read does not break its batch.
 
     Args:
-        config: decides the network size
-        patch_px: side of a patch, below which no side may fall
-        field_mapping (None): FiftyOne's, to read another field than ``filepath``
+        config: determines the network size
+        patch_px: side of a patch in pixels, the minimum length of each side
+        field_mapping (None): FiftyOne's mapping, to read another field than ``filepath``
     """
 
     def __init__(self, config: ResCLIPConfig, patch_px: int, field_mapping: Mapping[str, str] | None = None) -> None:
@@ -71,8 +71,8 @@ class PictureReader(GetItem):  # type: ignore[misc]  # FiftyOne has no type info
             small = min(network_hw(image_hw, self.config))
             if small < self.patch_px:
                 raise ImageError(
-                    f"{path!r} is {image.width}x{image.height} px, too thin: at network size its short side has {small} px, "
-                    f"less than a patch of {self.patch_px}"
+                    f"{path!r} is {image.width}x{image.height} px, too thin: at network size its short side is {small} px, "
+                    f"less than the patch size of {self.patch_px}"
                 )
         except ImageError as error:
             return Unreadable(path, str(error))
@@ -83,14 +83,15 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
     """ResCLIP as a FiftyOne model.
 
     Args:
-        segmenter: the method with its weights and words
+        segmenter: ResCLIP with its weights and classes
 
     Attributes:
-        failures: file and reason of every image that could not be read since the model was made
+        failures: file and reason of every image that ``apply_model`` could not read since the model was made; those of a
+            :func:`fiftyone_resclip.label` run are in its report
     """
 
     config = None
-    preprocess = True  # FiftyOne switches it off for the length of a run; :class:`PictureReader` has done the work by then
+    preprocess = True  # FiftyOne switches it off during a run: :class:`PictureReader` has preprocessed the images by then
 
     def __init__(self, segmenter: ResCLIP) -> None:
         SamplesMixin.__init__(self)
@@ -105,27 +106,27 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
 
     @property
     def media_type(self) -> str:
-        """FiftyOne's word for what the model takes; frames of videos count as images."""
+        """FiftyOne's name for the input type; frames of videos count as images."""
         return "image"
 
     @property
     def ragged_batches(self) -> bool:
-        """False: batches of mixed sizes are this model's own business, see :meth:`collate_fn`."""
+        """False: this model handles images of different sizes itself, see :meth:`collate_fn`."""
         return False
 
     @property
     def transforms(self) -> None:
-        """None: :class:`PictureReader` does all that is done to an image."""
+        """None: :class:`PictureReader` does all the preprocessing."""
         return None
 
     @property
     def has_collate_fn(self) -> bool:
-        """True: images of any sizes stay a list."""
+        """True: a batch stays a list, so images may differ in size."""
         return True
 
     @property
     def images_at_once(self) -> int:
-        """How many images keep the device busy."""
+        """The batch size that keeps the device busy."""
         return 16 if self._using_gpu else 4
 
     @property
@@ -134,11 +135,11 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
 
     @staticmethod
     def collate_fn(batch: list[Any]) -> list[Any]:
-        """Leaves a batch as it is."""
+        """Returns the batch unchanged."""
         return batch
 
     def build_get_item(self, field_mapping: Mapping[str, str] | None = None) -> PictureReader:
-        """Gives FiftyOne's data loader what reads an image."""
+        """Returns the image reader for FiftyOne's data loader."""
         return PictureReader(self.segmenter.config, self.segmenter.backbone.patch_px, field_mapping=field_mapping)
 
     def predict(self, arg: Any, sample: Any = None) -> fo.Segmentation | None:
@@ -153,44 +154,42 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
             samples (None): the samples or frames the images belong to
 
         Returns:
-            a label per image; ``None`` for one that could not be read, which is logged and kept in ``failures``
+            a label per image; ``None`` for one that could not be read, which is also logged and added to ``failures``
         """
         self._declare_fields()
         n_classes = len(self.segmenter.vocabulary.class_names)
-        labels = [
-            None if isinstance(outcome, Unreadable) else masks.to_segmentation(outcome, n_classes)
-            for outcome in self.label_maps(args)
-        ]
+        outcomes = self.label_maps(args)
+        self.failures |= {outcome.filepath: outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
+        labels = [None if isinstance(outcome, Unreadable) else masks.to_segmentation(outcome, n_classes) for outcome in outcomes]
         self._written = next((pair for pair in zip(samples or (), labels, strict=False) if pair[1] is not None), None)
         return labels
 
     def label_maps(self, args: Sequence[Any]) -> list[LabelMap | Unreadable]:
-        """Segments images of any sizes, without making labels of the results.
+        """Segments images of any sizes, without converting the results to FiftyOne labels.
 
         Args:
             args: as for :meth:`predict_all`
 
         Returns:
-            a :class:`LabelMap` per image, on the model's device; what could not be read as it came, and kept in ``failures``
+            a :class:`LabelMap` per image, on the model's device; an :class:`Unreadable` is logged and returned unchanged
         """
         pictures = [_to_picture(arg, self.segmenter.config) for arg in args]
         readable = [picture for picture in pictures if isinstance(picture, Picture)]
         label_maps = iter(self.segmenter.segment([p.pixels for p in readable], [p.image_hw for p in readable]))
         for picture in pictures:
             if isinstance(picture, Unreadable):
-                self.failures[picture.filepath] = picture.reason
-                logger.warning("Left without a label: %s", picture.reason)
+                logger.warning("Not labelled: %s", picture.reason)
         return [picture if isinstance(picture, Unreadable) else next(label_maps) for picture in pictures]
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Ends a run of ``apply_model``: the field gets its class names if it has none yet."""
+        """Declares the field's class names at the end of an ``apply_model`` run, if that is not done yet."""
         self._declare_fields()
 
     def _declare_fields(self) -> None:
-        """Gives the field of the last batch its mask targets and colours.
+        """Sets mask targets and colours for the field of the last batch.
 
-        ``apply_model`` does not tell a model which field it fills, and sets no targets itself. After a batch, the label that was
-        returned is found on its sample, and with it the field.
+        ``apply_model`` does not tell a model which field it fills, and it does not set mask targets. So this looks for a label of
+        the last batch on its sample, which reveals the field.
         """
         if self._written is None:
             return
@@ -206,7 +205,7 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         if before == self.mask_targets:
             return
         if before:
-            logger.warning("Field %r had other classes (%s); masks left from then now show wrong names", field, before)
+            logger.warning("Field %r had other classes (%s); older masks in it now show wrong names", field, before)
         schema.declare_field(dataset, field, self.mask_targets)
 
 
@@ -229,7 +228,7 @@ def load_model(
         preset_name (None): published settings to start from; by default those of ``ade20k``
         pretrained (None): a tag of open_clip or a checkpoint file
         device (None): where to run; by default a GPU if there is one
-        **settings: single settings that differ, by the names of :class:`ResCLIPConfig`, as ``prob_threshold=0.5`` or
+        **settings: settings to change, by their names in :class:`ResCLIPConfig`, such as ``prob_threshold=0.5`` or
             ``sfr={"threshold": 0.3}``; ``sfr=None`` is the fast mode
 
     Returns:
@@ -238,7 +237,7 @@ def load_model(
     Raises:
         VocabularyError: if the classes are missing, blank or repeated
         ConfigError: if a preset or setting is unknown or out of range
-        BackboneError: if the model or its weights can't be had
+        BackboneError: if the model or its weights can't be loaded
     """
     if classes is None:
         raise VocabularyError(
@@ -250,7 +249,7 @@ def load_model(
 
 
 def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig) -> ResCLIPModel:
-    """Makes a model over a CLIP that is loaded already; phrases that were ever encoded come from the text cache.
+    """Makes a model from a loaded CLIP; phrases that were encoded before come from the text cache.
 
     Args:
         backbone: the frozen CLIP

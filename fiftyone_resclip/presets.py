@@ -1,4 +1,4 @@
-"""Ready-made choices: published settings, modes, and named models with the settings each starts from."""
+"""Published settings, modes, and named models with their default settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fiftyone_resclip.errors import ConfigError, unknown
 
 
 class Mode(NamedTuple):
-    """How much of the method runs: the settings that differ from a preset, and a plain explanation."""
+    """A variant of the method: the settings that differ from a preset, and an explanation for users."""
 
     settings: Mapping[str, Any]
     meaning: str
 
 
-#: What the App offers, from the whole method down to plain CLIP.
+#: The modes that the App offers, from the whole method down to plain CLIP.
 MODES: Mapping[str, Mode] = {
     "full": Mode({}, "RCS and SFR, as published: the last block runs twice, with a refinement in between"),
     "fast": Mode({"sfr": None}, "RCS alone: one pass, no refinement; quicker, and in the paper 40.6 % mean mIoU against 41.4 %"),
@@ -87,7 +87,7 @@ MODELS: Mapping[str, Source] = {
     "resclip-tiny": Source(f"local-dir:{Path(__file__).parent / 'tiny'}", None),
 }
 
-#: The bundled tiny model works on windows of the size it was trained at.
+#: Settings for the bundled tiny model: windows have the size of its training images.
 TINY = ResCLIPConfig(window=Window(96, 48), short_side_px=144)
 
 

@@ -1,4 +1,4 @@
-"""ResCLIP itself: settings, the frozen CLIP and the formulas put together. Tensors in, predictions out; no files, no FiftyOne."""
+"""ResCLIP itself: combines the settings, the frozen CLIP and the formulas. It works on tensors and does not use FiftyOne."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class ResCLIP:
         backbone: the frozen CLIP
         vocabulary: the classes
         config: the settings
-        text_features (None): the vocabulary's phrases, ``(Q, D)``, L2-normalised; by default encoded here. Models that users
-            load take them from :mod:`fiftyone_resclip.clip.text_cache`
+        text_features (None): features of the vocabulary's phrases, ``(Q, D)``, L2-normalised; by default they are encoded here.
+            ``load_model`` takes them from :mod:`fiftyone_resclip.clip.text_cache`
 
     Raises:
-        ConfigError: if the config asks for blocks or windows that the backbone does not have
-        ShapeError: if ``text_features`` does not hold one row per phrase, as wide as the backbone's features
+        ConfigError: if the backbone has too few blocks for the config, or a window is smaller than a patch
+        ShapeError: if ``text_features`` does not have one row per phrase with the width of the backbone's features
 
     Source:
         Yang, Deng, Li, Duan: ResCLIP, CVPR 2025
@@ -66,7 +66,7 @@ class ResCLIP:
 
     @torch.inference_mode()
     def logits(self, pixels: Tensor, text_features: Tensor) -> Tensor:
-        """Scores every patch against every phrase: the whole method.
+        """Scores every patch against every phrase. This is the whole method.
 
         Args:
             pixels: normalised images of one size, ``(B, 3, H, W)``, finite
@@ -94,7 +94,7 @@ class ResCLIP:
             pixels: normalised images of one size, ``(B, 3, H, W)``
 
         Returns:
-            what :meth:`last_block` needs
+            the input of :meth:`last_block`
         """
         with self._autocast():
             return self.backbone.trunk(pixels, self.config.rcs.blocks if self.config.rcs else ())
@@ -121,7 +121,7 @@ class ResCLIP:
 
     @torch.inference_mode()
     def attention(self, trunk: Trunk, *, residual: Tensor | None = None, feedback: Tensor | None = None) -> Tensor:
-        """Returns the attention that :meth:`last_block` gathers by.
+        """Returns the attention with which :meth:`last_block` gathers values.
 
         Args:
             trunk: from :meth:`trunk`
@@ -147,11 +147,11 @@ class ResCLIP:
 
     @torch.inference_mode()
     def segment(self, images: Sequence[Tensor], out_sizes: Sequence[tuple[int, int]] | None = None) -> list[LabelMap]:
-        """Segments images of any sizes; a batch gives what single images give.
+        """Segments images of any sizes; the results do not depend on how images are batched.
 
         Args:
             images: each ``(3, H, W)`` uint8, already at network size
-            out_sizes (None): height and width of each result; by default those of its image
+            out_sizes (None): height and width of each result; by default the size of the image
 
         Returns:
             one :class:`LabelMap` per image; labels index the vocabulary's classes
@@ -165,13 +165,13 @@ class ResCLIP:
 
     @torch.inference_mode()
     def image_scores(self, images: Sequence[Tensor]) -> list[Scores]:
-        """Scores whole images: windows of equal size share batches, whichever image they come from.
+        """Scores whole images. Windows of equal size share batches, even if they come from different images.
 
         Args:
             images: each ``(3, H, W)`` uint8
 
         Returns:
-            cosines per image, at its size
+            cosines per image, at the image's size
 
         Raises:
             ShapeError: if an image is not RGB uint8, or smaller than a patch
@@ -198,14 +198,14 @@ class ResCLIP:
         return [scores.whole() for scores in self.image_scores(images)]
 
     def _whole_patches(self, image: Tensor) -> Tensor:
-        """The image as it is or, if so configured, with its right and bottom edge repeated up to a whole patch."""
+        """Returns the image; with ``remainder="pad"`` its right and bottom edges are repeated up to a whole patch."""
         if self.config.remainder == "stretch":
             return image
         bottom, right = (-side % self.backbone.patch_px for side in image.shape[1:])
         return functional.pad(image[None].float(), (0, right, 0, bottom), mode="replicate")[0].to(image.dtype)
 
     def _crop_logits(self, images: Sequence[Tensor], crops: Sequence[_Crop]) -> dict[int, Tensor]:
-        """Runs the method over all crops in batches of equal size; ``(Q, h, w)`` by the crop's number."""
+        """Runs the method on all crops, in batches of crops of equal size; returns ``(Q, h, w)`` by crop number."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, (_, box) in enumerate(crops):
             by_size[(box.bottom - box.top, box.right - box.left)].append(number)
@@ -222,7 +222,7 @@ class ResCLIP:
 
     @torch.inference_mode()
     def resized(self, scores: Scores, image: Tensor, out_hw: tuple[int, int]) -> Scores:
-        """Resizes scores to the result's size, and applies the final PAMR there if the config has one.
+        """Resizes scores to the output size, and then applies the final PAMR if the config has one.
 
         Args:
             scores: cosines of one image
@@ -240,7 +240,7 @@ class ResCLIP:
         return WholeScores(refine(resized, guide, steps=setting.steps, dilations=setting.dilations)[0])
 
     def label(self, scores: Scores) -> LabelMap:
-        """Decides label, confidence and winning phrase of each pixel.
+        """Computes the label, confidence and winning phrase of each pixel.
 
         Args:
             scores: cosines at the size of the result

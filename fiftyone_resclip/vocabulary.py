@@ -1,6 +1,6 @@
-"""The user's classes in words: names, synonyms, background words; reading and checking them.
+"""The user's classes in words: reads and checks names, synonyms and background words.
 
-No text is encoded here; see :meth:`fiftyone_resclip.clip.backbone.Backbone.encode_text`.
+This module does not encode text; see :meth:`fiftyone_resclip.clip.backbone.Backbone.encode_text`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Classes: TypeAlias = "Vocabulary | Mapping[str, Sequence[str] | str] | Sequence[
 
 _PUBLISHED: Mapping[str, list[list[str]]] = json.loads((Path(__file__).parent / "phrases.json").read_text(encoding="utf-8"))
 
-#: What is not an object, in words: the background of VOC and COCO-Object as published.
+#: Words for what is not an object: the published background class of VOC and COCO-Object.
 BACKGROUND_WORDS: tuple[str, ...] = tuple(_PUBLISHED["voc21"][0])
 
-#: Ready lists of words for what belongs to no class, by name.
+#: Ready-made lists of background words, by name.
 BACKGROUNDS: Mapping[str, tuple[str, ...]] = {
     "26 words of VOC": BACKGROUND_WORDS,
     "just 'background'": ("background",),
@@ -34,7 +34,7 @@ class Vocabulary:
 
     Attributes:
         class_names: ``C`` different names, in order
-        phrases: for each class its phrases, at least one
+        phrases: the phrases of each class, at least one per class
         background: the class that uncertain pixels get; ``None`` leaves them unlabelled
     """
 
@@ -57,12 +57,12 @@ class Vocabulary:
 
     @property
     def flat_phrases(self) -> tuple[str, ...]:
-        """All ``Q`` phrases, class after class."""
+        """All ``Q`` phrases, class by class."""
         return tuple(phrase for phrases in self.phrases for phrase in phrases)
 
     @property
     def phrase_classes(self) -> tuple[int, ...]:
-        """For each of the ``Q`` phrases the index of its class."""
+        """The class index of each of the ``Q`` phrases."""
         return tuple(index for index, phrases in enumerate(self.phrases) for _ in phrases)
 
     @property
@@ -71,41 +71,41 @@ class Vocabulary:
         return -1 if self.background is None else self.class_names.index(self.background)
 
     def with_background(self, words: Sequence[str], name: str = "background") -> Vocabulary:
-        """Adds a class for what belongs to no other class; uncertain pixels get it, too.
+        """Adds a background class, for pixels of no other class and for uncertain pixels.
 
         Args:
-            words: its phrases; those that another class has already are left to that class
-            name ("background"): what it is called
+            words: its phrases; words that another class already has are skipped
+            name ("background"): its name
 
         Returns:
-            the vocabulary with the class at its end
+            the vocabulary with the background class last
 
         Raises:
-            VocabularyError: if there is a class of that name, or no word is left
+            VocabularyError: if a class has that name already, or no words remain
         """
         left = tuple(word for word in words if word not in self.flat_phrases)
         return Vocabulary((*self.class_names, name), (*self.phrases, left), name)
 
     def to_text(self) -> str:
-        """Writes the classes as text, a class a line; :meth:`parse` reads them back, all but which class is the background."""
+        """Returns the classes as text, one per line; :meth:`parse` reads them back, except which class is the background."""
         pairs = zip(self.class_names, self.phrases, strict=True)
         return "\n".join(name if words == (name,) else f"{name}: {', '.join(words)}" for name, words in pairs)
 
     @classmethod
     def parse(cls, classes: Classes, background: str | None = None) -> Vocabulary:
-        """Reads classes in any form a user may have them.
+        """Reads classes in any of the forms that users may pass.
 
         Args:
-            classes: a list of names; a mapping of names to phrases; a path of a text file; a text; or a ready vocabulary.
-                Text has a class a line, or several parted by commas; ``car: car, sedan, taxi`` gives synonyms and ``#`` starts
-                a comment
+            classes: a list of names; a mapping of names to phrases; the path of a text file; a text; or a vocabulary.
+                Text has one class per line, or several separated by commas; ``car: car, sedan, taxi`` gives synonyms and ``#``
+                starts a comment
             background (None): the class that uncertain pixels get
 
         Returns:
             the vocabulary
 
         Raises:
-            VocabularyError: if a class or phrase is blank or repeated, if there is none, or if the file can't be read
+            VocabularyError: if a class or phrase is blank or repeated, if there are no classes, or if the file can't be read
         """
         if isinstance(classes, Vocabulary):
             return classes if background is None else replace(classes, background=background)
@@ -122,16 +122,16 @@ class Vocabulary:
 
     @classmethod
     def preset(cls, name: str) -> Vocabulary:
-        """Gives the classes of a benchmark with the phrases the published numbers use.
+        """Returns the classes of a benchmark with the phrases behind the published numbers.
 
         Args:
             name: a published preset, such as ``"voc21"``
 
         Returns:
-            the vocabulary; a class is called by its first phrase, the one of background words ``"background"``
+            the vocabulary; the name of a class is its first phrase, except that the class of background words is ``"background"``
 
         Raises:
-            ConfigError: if there is no such benchmark; the nearest name is offered
+            ConfigError: if there is no such benchmark; the message suggests the nearest name
         """
         if name not in _PUBLISHED:
             raise ConfigError(unknown("vocabulary", name, _PUBLISHED))
@@ -174,7 +174,7 @@ def _refuse_blank_and_repeated(kind: str, texts: Sequence[str]) -> None:
     seen: set[str] = set()
     for text in texts:
         if not text.strip():
-            raise VocabularyError(f"each {kind} must have letters, but got {text!r} among {list(texts)}")
+            raise VocabularyError(f"each {kind} must not be blank, but got {text!r} in {list(texts)}")
         if text in seen:
             raise VocabularyError(f"each {kind} must occur once, but {text!r} is there twice; remove one")
         seen.add(text)

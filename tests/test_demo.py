@@ -5,13 +5,11 @@ import math
 from pathlib import Path
 
 import fiftyone as fo
-import numpy as np
 import pytest
 from PIL import Image
 
 from fiftyone_resclip import demo
 from fiftyone_resclip.demo import METHODS
-from fiftyone_resclip.drawing import pictures
 from fiftyone_resclip.tiny.scenes import COLOUR_CLASSES
 
 
@@ -39,16 +37,3 @@ def test_fields_of_methods_are_names_and_differ() -> None:
     fields = [demo.field_of(name) for name in METHODS]
     assert len(set(fields)) == len(fields)
     assert all(field.isidentifier() and "__" not in field for field in fields)
-
-
-def test_paint_gives_each_class_its_colour_and_void_grey() -> None:
-    painted = np.asarray(pictures.paint(np.array([[0, 1, 2, 255]]), ["#ff0000", "#00ff00"]))
-    assert painted[0, 1:3].tolist() == [[255, 0, 0], [0, 255, 0]]
-    assert painted[0, 0].tolist() == painted[0, 3].tolist() == [216, 216, 216]
-
-
-def test_the_overview_is_a_table_of_cells() -> None:
-    cells = [[Image.new("RGB", (20, 10), colour) for colour in ("red", "blue")]] * 3
-    picture = pictures.overview(cells, ["left", "right"], [("a", "#ff0000")], cell_width=40)
-    assert picture.getpixel((8 + 20, 26 + 10)) == (255, 0, 0)
-    assert picture.getpixel((8 + 48 + 20, 26 + 28 + 10)) == (0, 0, 255)

@@ -1,6 +1,6 @@
-"""The App's operators and panels: forms only; the work lives below.
+"""The App's operators and panels. They contain forms only; other packages do the work.
 
-FiftyOne executes the entry often and in its server: nothing here imports torch before an operator runs.
+FiftyOne loads the plugin often, and in its server, so nothing here imports torch before an operator runs.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def register(plugin: Any) -> None:
-    """Registers everything that ``fiftyone.yml`` names.
+    """Registers the operators and panels that ``fiftyone.yml`` lists.
 
     Args:
         plugin: FiftyOne's plugin context
     """
-    import fiftyone_resclip.evaluation.method  # noqa: F401  # lets FiftyOne's own "evaluate model" find our method by name
+    import fiftyone_resclip.evaluation.method  # noqa: F401  # so that FiftyOne's own "evaluate model" finds our method by name
     from fiftyone_resclip.app.operators.evaluate import Evaluate
     from fiftyone_resclip.app.operators.segment import Segment
     from fiftyone_resclip.app.operators.stop import Stop

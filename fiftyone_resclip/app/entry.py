@@ -1,4 +1,4 @@
-"""What FiftyOne executes when it loads the plugin: a shim, so that every class has one home."""
+"""The file that FiftyOne runs when it loads the plugin. It only re-exports ``register``, so that no class is defined twice."""
 
 try:
     from fiftyone_resclip.app import register

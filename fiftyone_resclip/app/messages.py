@@ -1,4 +1,4 @@
-"""What goes wrong reaches the user of the App as one plain sentence; the stack goes to the server's log."""
+"""Turns errors into one plain sentence for the user of the App; the stack trace goes to the server's log."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ logger = logging.getLogger(__name__)
 
 
 def sentence(error: Exception) -> str:
-    """Says what went wrong.
+    """Describes an error in one sentence; logs the stack trace of an unexpected one.
 
     Args:
-        error: one of ours, which is a sentence already, or any other
+        error: any error; the message of a ``ResCLIPError`` is used as it is
 
     Returns:
-        one sentence, without a stack
+        one sentence, without the stack trace
     """
     if isinstance(error, ResCLIPError):
         return str(error)
     logger.error("Failed in the App", exc_info=error)
-    return f"this should not have happened ({type(error).__name__}: {' '.join(str(error).split())[:200]}); see the server's log"
+    return f"unexpected error ({type(error).__name__}: {' '.join(str(error).split())[:200]}); see the server's log"
 
 
 def plain_steps(method: Callable[[Any, Any], Iterator[Any]]) -> Callable[[Any, Any], Iterator[Any]]:
-    """Makes a generator operator's ``execute`` end with a notification instead of an exception; a delegated one still fails."""
+    """Makes a generator operator's ``execute`` notify the user of an error; a delegated run still raises it."""
 
     @functools.wraps(method)
     def execute(operator: Any, ctx: Any) -> Iterator[Any]:
@@ -43,7 +43,7 @@ def plain_steps(method: Callable[[Any, Any], Iterator[Any]]) -> Callable[[Any, A
 
 
 def plain(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Makes an operator's ``execute`` or a panel's event end with a notification; a delegated one still fails."""
+    """Makes an operator's ``execute`` or a panel's event handler notify the user of an error; a delegated run still raises it."""
 
     @functools.wraps(method)
     def handler(owner: Any, ctx: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The models of the App's server: loaded once, shared by operators and panels, used by one at a time in a thread of their own.
+"""The models of the App's server: loaded once, shared by operators and panels, and run one at a time in a single thread.
 
-The server answers each request in one of many threads. If several of them computed, OpenMP would give each a team of its own, and
-teams that are more than the processors sleep between loops: on few processors a mask then takes much longer.
+The server answers requests in many threads. If several of them computed, OpenMP would start a team of threads for each. With more
+threads than processors, these teams sleep between loops, and on a machine with few processors a mask then takes much longer.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _COMPUTING = ThreadPoolExecutor(1, thread_name_prefix="resclip")
 
 
 def in_turn(work: Callable[[], _T]) -> _T:
-    """Does some work with a model when no other operator uses one.
+    """Runs work in the thread that computes, when no other work is running there, and waits for it.
 
     Args:
-        work: is called in the thread that computes; it must not ask for a turn itself
+        work: the function to call; it must not call :func:`in_turn` itself
 
     Returns:
-        what ``work`` gave
+        what ``work`` returns
 
     Raises:
         whatever ``work`` raises
@@ -38,13 +38,13 @@ def in_turn(work: Callable[[], _T]) -> _T:
 
 
 def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
-    """Makes each step of a long run wait for its turn, so that a panel is served between two batches.
+    """Runs each step of a long run :func:`in_turn`, so that a panel can compute between two batches.
 
     Args:
-        steps: does its work when the next value is asked for; closed when this is closed
+        steps: the run; it works when its next value is requested, and is closed when this generator is closed
 
     Yields:
-        its values
+        the values of ``steps``
     """
     end = object()
     try:
@@ -52,16 +52,16 @@ def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
             value = in_turn(lambda: next(steps, end))
             if value is end:
                 return
-            yield value  # type: ignore[misc]  # not the mark of the end
+            yield value  # type: ignore[misc]  # not the end marker
     finally:
         close = getattr(steps, "close", None)
         if close is not None:
-            in_turn(close)  # who stops waiting, by Ctrl-C, does not stop the step that runs
+            in_turn(close)  # Ctrl-C stops the wait but not the current step, so closing must wait for that step
 
 
 @lru_cache(maxsize=2)
 def backbone(name: str) -> Backbone:
-    """Gives a loaded CLIP; ask for it :func:`in_turn`."""
+    """Returns a loaded CLIP model; call it :func:`in_turn`."""
     from fiftyone_resclip.clip.backbone import Backbone
 
     return Backbone.load(name)
@@ -69,7 +69,7 @@ def backbone(name: str) -> Backbone:
 
 @lru_cache(maxsize=1)
 def playground(name: str) -> Playground:
-    """Gives the playground over the shared CLIP; ask for it :func:`in_turn`."""
+    """Returns the playground, which uses the shared CLIP model; call it :func:`in_turn`."""
     from fiftyone_resclip.explore.playground import Playground
     from fiftyone_resclip.presets import default_config
 
@@ -77,11 +77,11 @@ def playground(name: str) -> Playground:
 
 
 def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> ResCLIPModel:
-    """Gives a model of its own over the shared CLIP; ask for it :func:`in_turn`.
+    """Builds a model for some classes on the shared CLIP model; call it :func:`in_turn`.
 
     Args:
-        name: of ``presets.MODELS``
-        settings: what differs from the model's defaults, by the names of ``ResCLIPConfig``
+        name: a name in ``presets.MODELS``
+        settings: the settings that differ from the model's defaults, by their names in ``ResCLIPConfig``
         vocabulary: the classes
 
     Returns:
@@ -89,7 +89,7 @@ def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> Res
 
     Raises:
         ConfigError: if a setting is out of range
-        BackboneError: if the model or its weights can't be had
+        BackboneError: if the model or its weights can't be loaded
     """
     from fiftyone_resclip.model import make_model
     from fiftyone_resclip.presets import default_config

@@ -1,7 +1,6 @@
-"""The frozen CLIP: trunk tokens and attention maps, the last block in parts, the text encoder.
+"""The frozen CLIP: the trunk with its attention maps, the parts of the last block, and the text encoder.
 
-What the last block does with its parts is decided in :mod:`fiftyone_resclip.segmenter`; where weights come from, in
-:mod:`fiftyone_resclip.clip.weights`.
+:mod:`fiftyone_resclip.segmenter` combines the parts of the last block; :mod:`fiftyone_resclip.clip.weights` loads the weights.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _TEXTS_AT_ONCE = 256
 
 
 class Trunk(NamedTuple):
-    """What the blocks before the last one leave behind, and the last block's projections of it.
+    """The output of the blocks before the last one, and its projections by the last block.
 
     Attributes:
         tokens: output of block ``L - 1``, ``(B, N, D)``
@@ -38,7 +37,7 @@ class Trunk(NamedTuple):
         k: keys
         v: values
         grid_hw: patches down and across
-        mean_attention: mean attention of the blocks asked for, ``(B, heads, N, N)``; ``None`` if there were none
+        mean_attention: mean attention of the requested blocks, ``(B, heads, N, N)``; ``None`` if there are none
     """
 
     tokens: Tensor
@@ -50,15 +49,15 @@ class Trunk(NamedTuple):
 
 
 class Backbone:
-    """An open_clip CLIP with a plain ViT image tower, taken apart at the last block.
+    """An open_clip CLIP with a plain ViT image tower, split before its last block.
 
     Args:
         model: the CLIP; it is put into eval mode and frozen
         tokenizer: turns sentences into tokens, ``(n, context)`` int64
-        name: how messages call it
+        name: its name in messages
 
     Raises:
-        BackboneError: if the image tower is no plain ViT
+        BackboneError: if the image tower is not a plain ViT
     """
 
     def __init__(self, model: open_clip.CLIP, tokenizer: Any, name: str = "CLIP") -> None:
@@ -66,7 +65,7 @@ class Backbone:
             raise BackboneError(refusal_message(name, f"it is a {type(model).__name__}"))
         plain = all(type(block) is ResidualAttentionBlock for block in model.visual.transformer.resblocks)
         if not plain or model.visual.attn_pool is not None or model.visual.pool_type != "tok":
-            raise BackboneError(refusal_message(name, "its blocks or its pooling are others"))
+            raise BackboneError(refusal_message(name, "its blocks or its pooling are not CLIP's"))
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
@@ -94,18 +93,18 @@ class Backbone:
             the backbone, float32
 
         Raises:
-            BackboneError: if the model is unknown or no plain ViT
+            BackboneError: if the model is unknown or not a plain ViT
             WeightsError: if the weights are unknown, missing, can't be fetched or don't fit
         """
         return cls(*load_clip(model, pretrained, device), model)
 
     @classmethod
     def random(cls, architecture: str, seed: int, device: str | torch.device = "cpu") -> Backbone:
-        """Makes a backbone with seeded random weights, for numerics and timing only.
+        """Makes a backbone with seeded random weights, for numerical tests and timing only.
 
         Args:
             architecture: an architecture of open_clip
-            seed: of the weights
+            seed: seed of the weights
             device ("cpu"): where to put it
 
         Returns:
@@ -115,7 +114,7 @@ class Backbone:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         device: torch.device = next(self.model.parameters()).device
         return device
 
@@ -135,29 +134,29 @@ class Backbone:
         return len(self._blocks)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """Turns ``(B, 3, H, W)`` uint8 into the network's normalised float32, on its device; a GPU is not waited for."""
+        """Turns ``(B, 3, H, W)`` uint8 into the network's normalised float32 on its device, without waiting for a GPU."""
         image, mean, std = (sent(values, self.device).float() for values in (image, self._mean, self._std))
         return (image - mean) / std
 
     def compile(self, backend: str = "inductor") -> None:
-        """Lets ``torch.compile`` speed up the blocks of the trunk; the first image of each size then takes longer.
+        """Compiles the blocks of the trunk with ``torch.compile``; the first image of each size then takes longer.
 
         Args:
-            backend ("inductor"): of ``torch.compile``
+            backend ("inductor"): backend of ``torch.compile``
         """
         for block in self._blocks[:-1]:
             block.compile(backend=backend)
         self._run_block = ResidualAttentionBlock.__call__
 
     def check_blocks(self, blocks: Sequence[int]) -> None:
-        """Refuses blocks (counted from 1) whose attention can't be mixed into the last one's.
+        """Checks that the attention of blocks (counted from 1) can be mixed into that of the last block.
 
         Raises:
             ConfigError: if a block is the last one or beyond
         """
         if max(blocks, default=0) >= self.n_blocks:
             raise ConfigError(
-                f"rcs.blocks must lie before the last of {self.n_blocks} blocks of {self.name}, but got {tuple(blocks)}"
+                f"rcs.blocks must come before the last of {self.n_blocks} blocks of {self.name}, but got {tuple(blocks)}"
             )
 
     @torch.inference_mode()
@@ -165,7 +164,7 @@ class Backbone:
         """Runs blocks ``1 ... L - 1`` and projects their output for the last block.
 
         Args:
-            pixels: the normalised image, ``(B, 3, H, W)``; a remainder below the patch size is dropped
+            pixels: the normalised image, ``(B, 3, H, W)``; pixels beyond the last whole patch are dropped
             map_blocks (()): blocks, counted from 1, whose attention is averaged
 
         Returns:
@@ -192,7 +191,7 @@ class Backbone:
 
     @torch.inference_mode()
     def finish(self, trunk: Trunk, gathered: Tensor, *, residual_arch: bool) -> Tensor:
-        """Ends the last block after its attention and projects into the space shared with text.
+        """Runs the last block from its attention to its end, and projects into the space shared with text.
 
         Args:
             trunk: from :meth:`trunk`
@@ -210,7 +209,7 @@ class Backbone:
 
     @torch.inference_mode()
     def encode_text(self, phrases: Sequence[str]) -> Tensor:
-        """Encodes phrases in OpenAI's 80 prompt templates.
+        """Encodes phrases with OpenAI's 80 prompt templates.
 
         Args:
             phrases: ``Q`` phrases
@@ -231,9 +230,9 @@ class Backbone:
         return ensemble(embeddings.unflatten(0, (len(phrases), len(templates)))).to(self.device)
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        """Embeds sentences, ``(n, context)`` -> ``(n, D)``, without the padding behind their ends.
+        """Embeds sentences, ``(n, context)`` -> ``(n, D)``, without the padding after their ends.
 
-        In CLIP's causal attention nothing looks at what follows, so the result is the same, in a sixth of the time.
+        CLIP's causal attention ignores later tokens, so the result is the same, in a sixth of the time.
         """
         model, blocks = self.model, self.model.transformer.resblocks
         plain = all(type(block) is ResidualAttentionBlock for block in blocks)
@@ -254,17 +253,17 @@ class Backbone:
         return embedded
 
     def _positions(self, grid_hw: tuple[int, int]) -> Tensor:
-        """The trained position table, resampled unless the grid is the trained one.
+        """Returns the trained position table, resampled unless the grid has the trained size.
 
         Differs:
-            the release compares token counts, so that a 7x28 grid would take the 14x14 table
+            the release compares token counts, so a 7x28 grid would use the 14x14 table
         """
         table: Tensor = self._visual.positional_embedding
         trained_hw = self._visual.grid_size
         if grid_hw == tuple(trained_hw):
             return table
         patches = table[1:].T.unflatten(1, trained_hw)[None]
-        # The 0.1 belongs to the method as measured: it shifts the sampling grid a little.
+        # The published numbers were measured with this 0.1, which shifts the sampling grid a little.
         factors = [(side + 0.1) / trained for side, trained in zip(grid_hw, trained_hw, strict=True)]
         resampled = functional.interpolate(
             patches, scale_factor=factors, mode="bicubic", align_corners=False, recompute_scale_factor=False
@@ -273,7 +272,7 @@ class Backbone:
 
 
 def _lengths(tokens: Tensor) -> Tensor:
-    """Tokens of each sentence up to its end, which has the highest number."""
+    """Counts the tokens of each sentence up to its end token, which has the highest id."""
     return tokens.argmax(dim=1) + 1
 
 
@@ -292,7 +291,7 @@ def _block_with_map(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tens
 
 
 def _project(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of a block, each ``(B, heads, N, d)``."""
+    """Computes the queries, keys and values of a block, each ``(B, heads, N, d)``."""
     attn = block.attn
     projected = linear(block.ln_1(tokens), attn.in_proj_weight, attn.in_proj_bias)
     q, k, v = projected.unflatten(2, (3, attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
@@ -300,12 +299,12 @@ def _project(block: ResidualAttentionBlock, tokens: Tensor) -> tuple[Tensor, Ten
 
 
 def _merged(block: ResidualAttentionBlock, gathered: Tensor) -> Tensor:
-    """The heads' values put together and projected, ``(B, N, D)``."""
+    """Concatenates the heads' values and projects them, ``(B, N, D)``."""
     return _apply(block.attn.out_proj, gathered.transpose(1, 2).flatten(2))
 
 
 def _with_residual(block: ResidualAttentionBlock, tokens: Tensor, attended: Tensor) -> Tensor:
-    """The rest of a block after its attention: both residual connections and the MLP."""
+    """Runs the rest of a block after its attention: both residual connections and the MLP."""
     tokens = tokens + block.ls_1(attended)
     result: Tensor = tokens + block.ls_2(_mlp(block.mlp, block.ln_2(tokens)))
     return result

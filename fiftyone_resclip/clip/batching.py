@@ -1,4 +1,4 @@
-"""How many windows go through the network at once: on a GPU as many as its free memory holds."""
+"""Chooses how many windows form a batch: on a GPU as many as fit into its free memory."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import torch
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: On a CPU more windows are no faster; on a GPU so many show what a window takes.
+#: On a CPU larger batches are not faster; on a GPU the first batch shows how much memory a window needs.
 _FIRST = 8
 _MOST = 256
-#: The rest is left to the results, to fragments and to other processes.
+#: Share of the free memory to use; the rest is for results, fragmentation and other processes.
 _SHARE = 0.7
 
 
 class Memory(Protocol):
-    """A device's memory, as :class:`Batches` asks for it."""
+    """A device's memory, as :class:`Batches` uses it."""
 
     def free_bytes(self) -> int:
-        """What could be allocated now."""
+        """Returns how much could be allocated now."""
 
     def peak_bytes(self, work: Callable[[], Result]) -> tuple[Result, int]:
         """Does some work; gives its result and how far memory rose meanwhile."""
 
 
 class GpuMemory:
-    """The memory of a GPU, as torch's allocator counts it: without waiting for the GPU.
+    """The memory of a GPU as torch's allocator counts it, which does not wait for the GPU.
 
     Args:
         device: the GPU
@@ -38,7 +38,7 @@ class GpuMemory:
         self._device = device
 
     def free_bytes(self) -> int:
-        """What could be allocated now: free on the GPU, or held by torch and not in use."""
+        """Returns how much could be allocated now: free on the GPU, or held by torch and not in use."""
         held = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return torch.cuda.mem_get_info(self._device)[0] + held
 
@@ -53,11 +53,11 @@ class GpuMemory:
 class Batches:
     """Does work in batches that fit into memory.
 
-    The first batch of a kind is small and shows what an item takes; those after it are as large as free memory lets them be. One
-    that runs out of memory nevertheless is halved, and no batch of its kind is as large again.
+    The first batch of a kind is small and shows how much memory an item needs; later batches are as large as free memory allows.
+    If a batch still runs out of memory, it is halved, and later batches of its kind keep the smaller size.
 
     Args:
-        memory (None): of a GPU; without it, all batches are small
+        memory (None): memory of a GPU; without it, all batches are small
     """
 
     def __init__(self, memory: Memory | None) -> None:
@@ -66,18 +66,18 @@ class Batches:
 
     @classmethod
     def on(cls, device: torch.device) -> Batches:
-        """Gives batches for a device."""
+        """Makes batches for a device."""
         return cls(GpuMemory(device) if device.type == "cuda" else None)
 
     def results(
         self, items: Sequence[Item], kind: Hashable, work: Callable[[Sequence[Item]], Result]
     ) -> Iterator[tuple[Sequence[Item], Result]]:
-        """Does the work, batch by batch.
+        """Processes the items batch by batch.
 
         Args:
-            items: what there is to do
-            kind: of items that take the same memory
-            work: does a batch
+            items: the items to process
+            kind: a key that items of equal memory needs share
+            work: processes a batch
 
         Yields:
             a batch of items and its result, in order

@@ -1,4 +1,4 @@
-"""Which towers of open_clip can be used, by their configurations; and the page ``docs/ARCHITECTURES.md`` that lists them."""
+"""Decides from a configuration whether an open_clip model can be used, and writes ``docs/ARCHITECTURES.md``, which lists them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import open_clip
+from tabulate import tabulate
 
 from fiftyone_resclip.presets import MODELS
 
@@ -22,7 +23,7 @@ Written by `fiftyone-resclip architectures` from open_clip {version}; a test kee
 
 
 def refusal(model_config: Mapping[str, Any]) -> str | None:
-    """Says why an open_clip configuration can't be used.
+    """Returns why an open_clip configuration can't be used.
 
     Args:
         model_config: as in open_clip's JSON files
@@ -50,7 +51,7 @@ def supported_architectures() -> list[str]:
 
 
 def refusal_message(name: str, reason: str) -> str:
-    """Words the refusal of a model: what was expected, why it is not, what works."""
+    """Writes the message that refuses a model: what was expected, why the model does not fit, and which models work."""
     return (
         f"the image tower of {name!r} must be a plain CLIP ViT with a class token, but {reason}; "
         f"use for example {', '.join(repr(m) for m in MODELS)} or another ViT of open_clip.CLIP, such as 'ViT-B-16'"
@@ -58,24 +59,23 @@ def refusal_message(name: str, reason: str) -> str:
 
 
 def table() -> str:
-    """Gives the page as Markdown: what works with its shapes and tags, what does not with the reason."""
+    """Returns the page as Markdown: supported models with their shapes and tags, unsupported ones with the reason."""
     works, refused = [], []
     for name in open_clip.list_models():
         config = open_clip.get_model_config(name)
         reason = refusal(config)
         if reason:
-            refused.append(f"| {name} | {reason} |")
+            refused.append((name, reason))
             continue
         vision = config["vision_cfg"]
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "–"
-        shape = f"{vision['image_size']} | {vision['patch_size']} | {vision['width']} | {vision['layers']}"
-        works.append(f"| {name} | {shape} | {tags} |")
-    head = "| architecture | image px | patch px | width | blocks | pretrained tags |\n|---|---|---|---|---|---|"
-    sections = [
-        _HEAD.format(version=open_clip.__version__),
-        f"## Supported ({len(works)})\n",
-        head,
-        *works,
-        f"\n## Refused ({len(refused)})\n",
-    ]
-    return "\n".join([*sections, "| architecture | because |\n|---|---|", *refused]) + "\n"
+        works.append((name, *(vision[key] for key in ("image_size", "patch_size", "width", "layers")), tags))
+    heads = ("architecture", "image px", "patch px", "width", "blocks", "pretrained tags"), ("architecture", "because")
+    supported, unsupported = (
+        tabulate(rows, head, tablefmt="github", stralign=None, disable_numparse=True)
+        for rows, head in zip((works, refused), heads, strict=True)
+    )
+    return (
+        f"{_HEAD.format(version=open_clip.__version__)}\n## Supported ({len(works)})\n\n{supported}\n\n"
+        f"## Refused ({len(refused)})\n\n{unsupported}\n"
+    )

@@ -1,7 +1,7 @@
-"""Text features kept on disk, phrase by phrase: a word in 80 templates is encoded once for each text tower.
+"""Text features cached on disk, phrase by phrase: each phrase is encoded only once for each text tower.
 
 The folder is ``FIFTYONE_RESCLIP_CACHE``, by default ``~/.cache/fiftyone-resclip``; an empty value switches the cache off. It may
-be deleted at any time, and a cache that can't be read or written costs time only.
+be deleted at any time. If the cache can't be read or written, phrases are encoded again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _keys: WeakKeyDictionary[Backbone, str] = WeakKeyDictionary()
 
 
 def text_features(backbone: Backbone, phrases: Sequence[str]) -> Tensor:
-    """Gives what :meth:`Backbone.encode_text` gives, encoding only what no earlier run has.
+    """Returns the same as :meth:`Backbone.encode_text`, but encodes only phrases that are not in the cache.
 
     Args:
         backbone: the CLIP
@@ -57,9 +57,9 @@ def _folder() -> Path | None:
 
 
 def _tower_key(backbone: Backbone) -> str:
-    """A name for all that a feature depends on but its phrase: weights, what is done with them, tokenizer, templates.
+    """Returns a key for all that a feature depends on except its phrase: weights, architecture, tokenizer and templates.
 
-    Towers of equal weights may differ in their activation, as ``ViT-B-16`` and ``ViT-B-16-quickgelu`` do.
+    Towers with equal weights may differ in their activation, as ``ViT-B-16`` and ``ViT-B-16-quickgelu`` do.
     """
     if backbone not in _keys:
         _keys[backbone] = _digest(backbone)
@@ -89,11 +89,11 @@ def _read(path: Path, width: int) -> Tensor | None:
 
 
 def _write(path: Path, feature: Tensor) -> None:
-    """Writes beside and renames, so that another process never reads half a file."""
+    """Writes to a temporary file and renames it, so that another process never reads half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
             np.save(partial, feature.numpy())
         Path(partial.name).replace(path)
     except OSError as error:
-        logger.debug("Text features are not kept: %s", error)
+        logger.debug("Text features could not be cached: %s", error)

@@ -1,4 +1,4 @@
-"""Remembers the trunk of the images seen last, so that other words need only the last block."""
+"""Caches the trunk of recent images, so that new words need only the last block."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _Key: TypeAlias = tuple[bytes, tuple[int, ...], tuple[int, ...], str]
 
 
 class CachedBackbone(Backbone):
-    """A backbone that remembers its trunks.
+    """A backbone that caches its trunks.
 
-    What it remembers depends on pixels, blocks and precision, never on words, thresholds or mixes.
+    A cached trunk depends on pixels, blocks and precision, but not on words, thresholds or mixes.
 
     Args:
-        backbone: whose weights it shares
-        budget_mib (512): memory it may fill; the image that was not used for longest goes first, the last one always stays
+        backbone: the backbone whose weights it shares
+        budget_mib (512): memory limit; the least recently used image is dropped first, the latest one is always kept
 
     Attributes:
         runs: how often the trunk had to run
@@ -35,7 +35,7 @@ class CachedBackbone(Backbone):
         self._known: LRUCache[_Key, Trunk] = LRUCache(budget, getsizeof=lambda trunk: min(_bytes(trunk), budget))
 
     def trunk(self, pixels: Tensor, map_blocks: Sequence[int] = ()) -> Trunk:
-        """Returns the trunk; see :meth:`Backbone.trunk`. It is shared: do not write to it."""
+        """Returns the trunk; see :meth:`Backbone.trunk`. It is cached: do not write to it."""
         key = _key(pixels, map_blocks)
         if key not in self._known:
             self.runs += 1
@@ -44,7 +44,7 @@ class CachedBackbone(Backbone):
 
     @property
     def size_mib(self) -> float:
-        """Memory in use."""
+        """Memory in use, in MiB."""
         return float(self._known.currsize) / 2**20
 
 

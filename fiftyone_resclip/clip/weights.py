@@ -1,4 +1,4 @@
-"""From what a user calls a model to a CLIP with its weights, through open_clip's own loader; every failure in one sentence."""
+"""Loads the CLIP that a user names, with its weights, through open_clip's own loader; errors have short messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load_clip(model: str, pretrained: str | Path | None, device: str | torch.dev
         the model in float32, and its tokenizer
 
     Raises:
-        BackboneError: if the model is unknown or no plain ViT
+        BackboneError: if the model is unknown or not a plain ViT
         WeightsError: if the weights are unknown, missing, can't be fetched, don't fit or aren't finite
     """
     architecture, default_weights = MODELS.get(model, Source(_architecture(model), None))
@@ -52,12 +52,12 @@ def load_clip(model: str, pretrained: str | Path | None, device: str | torch.dev
         tokenizer = open_clip.get_tokenizer(architecture)
     for name, values in clip.state_dict().items():
         if values.is_floating_point() and not bool(values.isfinite().all()):
-            raise WeightsError(f"the weights {weights or architecture!r} must be finite, but {name} is not; get the file anew")
+            raise WeightsError(f"the weights {weights or architecture!r} must be finite, but {name} is not; get the file again")
     return clip, tokenizer
 
 
 def is_at_hand(model: str) -> bool:
-    """Says whether a named model can be loaded without network: bundled, or in the caches that open_clip fills.
+    """Returns whether a named model can be loaded without network, because it is bundled or in a cache that open_clip fills.
 
     Args:
         model: a name of ``presets.MODELS``
@@ -75,18 +75,18 @@ def is_at_hand(model: str) -> bool:
 
 
 def random_clip(architecture: str, seed: int, device: str | torch.device) -> tuple[open_clip.CLIP, Any]:
-    """Makes a CLIP with seeded random weights and its tokenizer, for numerics and timing only.
+    """Makes a CLIP with seeded random weights and its tokenizer, for numerical tests and timing only.
 
     Args:
         architecture: an architecture of open_clip
-        seed: of the weights
+        seed: seed of the weights
         device: where to put it
 
     Returns:
         the model in float32, and its tokenizer
 
     Raises:
-        BackboneError: if the architecture is unknown or no plain ViT
+        BackboneError: if the architecture is unknown or not a plain ViT
     """
     _refuse_unsupported(architecture, architecture)
     with torch.random.fork_rng(devices=[]), _quiet():
@@ -95,11 +95,11 @@ def random_clip(architecture: str, seed: int, device: str | torch.device) -> tup
 
 
 def fingerprint(clip: torch.nn.Module, *, without: str | None = None) -> str:
-    """Gives a hash of a model's weights, by which a number or a feature can be told to be of the same model.
+    """Computes a hash of a model's weights, which shows whether two results or features come from the same model.
 
     Args:
         clip: any model
-        without (None): start of the names of weights that are left out, such as ``"visual."``
+        without (None): leave out weights whose names start with this, such as ``"visual."``
 
     Returns:
         SHA-256 over names and values, as 64 hexadecimal digits
@@ -114,7 +114,7 @@ def fingerprint(clip: torch.nn.Module, *, without: str | None = None) -> str:
 
 
 def _weights(pretrained: str | Path | None) -> str | None:
-    """A tag as it is, a file by its full path."""
+    """Returns a tag unchanged, a file as its path with ``~`` expanded."""
     if pretrained is None:
         return None
     path = Path(pretrained).expanduser()
@@ -122,12 +122,12 @@ def _weights(pretrained: str | Path | None) -> str | None:
 
 
 def _architecture(model: str) -> str:
-    """Turns what a user calls a model into a name for open_clip, registering JSON configs."""
+    """Turns the user's name for a model into a name for open_clip; registers JSON configs."""
     path = Path(model).expanduser()
     if path.is_dir():
         return f"local-dir:{path}"
     if path.suffix == ".json":
-        _read_config(path)  # open_clip would keep a broken file in its list, and fail on it from then on
+        _read_config(path)  # open_clip would register a broken file and fail on it from then on
         open_clip.add_model_config(path)
         return path.stem
     return model
@@ -140,7 +140,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise BackboneError(f"model config {str(path)!r} must be a readable JSON file, but: {error}") from error
     model_config = config.get("model_cfg", config) if isinstance(config, dict) else None
     if not isinstance(model_config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model_config):
-        raise BackboneError(f"model config {str(path)!r} must have embed_dim, vision_cfg and text_cfg, as open_clip's own have")
+        raise BackboneError(f"model config {str(path)!r} must have embed_dim, vision_cfg and text_cfg, like open_clip's own")
     return model_config
 
 
@@ -164,24 +164,24 @@ def _refuse_unknown_weights(model: str, architecture: str, weights: str | None) 
         raise WeightsError(f"model {model!r} needs pretrained: a checkpoint file or one of {', '.join(tags) or 'no known tags'}")
     if weights not in tags and not Path(weights).is_file():
         if Path(weights).suffix:
-            raise WeightsError(f"pretrained must be a tag or an existing checkpoint file, but {weights!r} is not there")
+            raise WeightsError(f"pretrained must be a tag or an existing checkpoint file, but {weights!r} does not exist")
         raise WeightsError(unknown(f"pretrained tag of {architecture}", weights, tags))
 
 
 def _wants_quick_gelu(architecture: str, weights: str | None) -> bool:
-    """Whether a pretrained tag was trained with QuickGELU; open_clip itself only warns when the architecture is without."""
+    """Returns whether a tag's weights were trained with QuickGELU; open_clip only warns if the architecture lacks it."""
     return bool(weights and (open_clip.get_pretrained_cfg(architecture, weights) or {}).get("quick_gelu"))
 
 
 def _architecture_for(architecture: str, tag: str) -> str:
-    """The architecture that fits a tag's weights when they come as a file, which can't tell its activation."""
+    """Returns the architecture that fits a tag's weights when they come from a file, which does not record the activation."""
     quick = f"{architecture}-quickgelu"
     return quick if _wants_quick_gelu(architecture, tag) and quick in open_clip.list_models() else architecture
 
 
 @contextmanager
 def _weights_errors(model: str, architecture: str, weights: str | None) -> Iterator[None]:
-    """Turns whatever the loader says into one sentence: which file, what is wrong with it, what to do."""
+    """Turns any error of the loader into a short message: which file, what is wrong with it, and what to do."""
     try:
         yield
     except Exception as error:
@@ -205,10 +205,10 @@ def _first_line(error: BaseException, limit: int = 160) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences open_clip's notes for as long as it loads.
+    """Silences open_clip's log messages while it loads.
 
-    They go to the root logger by ``logging.info``, which would also leave a handler there that prints everybody's notes from
-    then on.
+    open_clip calls ``logging.info``, which would also add a handler to the root logger. From then on, that handler would print
+    the messages of all libraries.
     """
     root, placeholder = logging.getLogger(), logging.NullHandler()
     before = root.level

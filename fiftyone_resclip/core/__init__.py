@@ -1,1 +1,1 @@
-"""The method as pure functions on tensors, written as formulas; :mod:`fiftyone_resclip.core.kernels` has the forms that run."""
+"""The method as pure functions on tensors, written as formulas; :mod:`fiftyone_resclip.core.kernels` has faster versions."""

@@ -1,4 +1,4 @@
-"""Attention of the last block as formulas: score strategies, the locality bias, and the blend that RCS and SFR share."""
+"""The attention of the last block as formulas: strategies, the locality bias, and the blend that RCS and SFR share."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fiftyone_resclip.config import RCS, SFR, Strategy
 
 
 def blend(values: Tensor, target: Tensor, gain: float, mix: float) -> Tensor:
-    """Moves ``values`` towards ``target`` and scales: ``gain * ((1 - mix) * values + mix * target)``.
+    """Moves ``values`` towards ``target`` and scales the result: ``gain * ((1 - mix) * values + mix * target)``.
 
-    SFR does this to scores, before the softmax; RCS to attention, after it.
+    SFR blends scores, before the softmax; RCS blends attention, after it.
 
     Args:
         values: any shape
@@ -22,7 +22,7 @@ def blend(values: Tensor, target: Tensor, gain: float, mix: float) -> Tensor:
         mix: ``lambda`` of the paper, in [0, 1]
 
     Returns:
-        the blend, shape of ``values``
+        the blend, in the shape of ``values``
 
     Source:
         ResCLIP (CVPR 2025), equations of RCS and SFR
@@ -44,13 +44,13 @@ def attention_map(
     Args:
         q: queries, ``(B, heads, N, d)``
         k: keys, ``(B, heads, N, d)``
-        strategy: which projections score each other
+        strategy: which projections are compared
         bias (None): locality bias, ``(N, N)``, added after SFR and not multiplied by its gain
         rcs (None): the setting and the mean attention of earlier blocks, ``(B, heads, N, N)``
         sfr (None): the setting and the feedback matrix, ``(B, N, N)``
 
     Returns:
-        attention, ``(B, heads, N, N)``; rows sum to the strategy's number of pairs, and with RCS (for one pair) to ``rcs.gain``
+        attention, ``(B, heads, N, N)``; rows sum to the strategy's number of pairs, or to ``rcs.gain`` with RCS and one pair
     """
     sides, parts = {"q": q, "k": k}, []
     for left, right in strategy.pairs:
@@ -74,16 +74,16 @@ def attend(
     rcs: tuple[RCS, Tensor] | None = None,
     sfr: tuple[SFR, Tensor] | None = None,
 ) -> Tensor:
-    """Gathers values by :func:`attention_map`.
+    """Gathers values with the attention of :func:`attention_map`.
 
     Args:
         q: queries, ``(B, heads, N, d)``
         k: keys, ``(B, heads, N, d)``
         v: values, ``(B, heads, N, d)``
-        strategy: as for :func:`attention_map`; ``bias``, ``rcs`` and ``sfr`` likewise
-        bias (None): see there
-        rcs (None): see there
-        sfr (None): see there
+        strategy: as for :func:`attention_map`
+        bias (None): as for :func:`attention_map`
+        rcs (None): as for :func:`attention_map`
+        sfr (None): as for :func:`attention_map`
 
     Returns:
         gathered values, ``(B, heads, N, d)``
@@ -93,16 +93,16 @@ def attend(
 
 @lru_cache(maxsize=16)
 def locality_bias(grid_hw: tuple[int, int], sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Returns the bias towards near patches: ``exp(-distance^2 / (2 sigma^2))``.
+    """Returns the bias towards nearby patches: ``exp(-distance^2 / (2 sigma^2))``.
 
     Args:
         grid_hw: patches down and across
         sigma: width in patches, > 0
-        dtype: of the result
-        device: of the result
+        dtype: type of the result
+        device: device of the result
 
     Returns:
-        ``(N, N)`` with ``N = 1 + h * w``; row and column of the class token are 0. The tensor is shared: do not write to it
+        ``(N, N)`` with ``N = 1 + h * w``; the row and column of the class token are 0. The tensor is cached: do not write to it
 
     Source:
         NACLIP (Hajimiri et al., WACV 2025, MIT)
@@ -115,11 +115,11 @@ def locality_bias(grid_hw: tuple[int, int], sigma: float, dtype: torch.dtype, de
 
 
 def patch_offsets(grid_hw: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Returns the signed row and column distance of every pair of patches.
+    """Returns the signed row and column distances between all pairs of patches.
 
     Args:
         grid_hw: patches down and across
-        device: of the result
+        device: device of the result
 
     Returns:
         two ``(P, P)`` int64 tensors, rows then columns

@@ -1,6 +1,6 @@
-"""SFR, the second addition of ResCLIP: from the first segmentation to a matrix that says which patches belong together.
+"""SFR, the second addition of ResCLIP: turns the first segmentation into a matrix that shows which patches belong together.
 
-Everything is per image: a batch of n gives what n single images give.
+Each image is processed on its own: the result does not depend on the other images in a batch.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ def feedback_map(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_s
         ``(B, N, N)`` in the dtype of ``draft``, in [0, 1], maximum 1 per image; row and column of the class token are 0
 
     Differs:
-        the release divides by the maximum over the batch and rounds to float16; here per image, in full precision
+        the release divides by the maximum over the batch and rounds to float16; here each image is divided by its own maximum,
+        in full precision
     """
-    at_once = draft.shape[0] if draft.device.type == "cuda" else 1  # a processor's cache holds one image
+    at_once = draft.shape[0] if draft.device.type == "cuda" else 1  # the CPU's cache holds one image
     parts = zip(draft.split(at_once), pixels.split(at_once), strict=True)
     return torch.cat([_feedback_map(*part, patch_px, sfr, logit_scale) for part in parts])
 
 
 def _feedback_map(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_scale: float) -> Tensor:
-    """:func:`feedback_map` of images that are computed together."""
+    """Does the work of :func:`feedback_map` for images that are computed together."""
     labels = patch_labels(draft, pixels, patch_px, sfr, logit_scale)
     matrix = blurred_rows(agreement(labels, path_rule=sfr.path_rule), sfr.sigma)
     matrix = matrix / matrix.amax(dim=(1, 2), keepdim=True)
@@ -46,7 +47,7 @@ def _feedback_map(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_
 
 
 def patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_scale: float) -> Tensor:
-    """Labels each patch with the phrase that most of its pixels have in the refined draft.
+    """Labels each patch with the most frequent phrase among its pixels in the refined draft.
 
     Args:
         draft: cosines of the first pass, ``(B, Q, h, w)``
@@ -68,20 +69,22 @@ def draft_phrases(draft: Tensor, pixels: Tensor, setting: PAMR | None, logit_sca
     Args:
         draft: cosines of the first pass, ``(B, Q, h, w)``
         pixels: the normalised image, ``(B, 3, H, W)``
-        setting: of PAMR; ``None`` leaves the draft as it is
+        setting: settings of PAMR; ``None`` skips it
         logit_scale: factor before the softmax over phrases
 
     Returns:
         phrase index, ``(B, H, W)`` int64, and its probability, ``(B, H, W)`` float32
     """
-    scores = upsample(draft * logit_scale, (pixels.shape[2], pixels.shape[3]))  # PAMR is linear: scaled before or after
+    scores = upsample(draft * logit_scale, (pixels.shape[2], pixels.shape[3]))  # PAMR is linear, so scaling may come first
     if setting is not None:
         scores = pamr.refine(scores, pixels, steps=setting.steps, dilations=setting.dilations)
     return likeliest(scores, dim=1)
 
 
 def most_frequent(labels: Tensor, patch_px: int, n_labels: int) -> Tensor:
-    """Returns the most frequent label of each patch; a tie goes to the smaller label, remainder pixels are left out.
+    """Returns the most frequent label of each patch; a tie goes to the smaller label.
+
+    Pixels beyond the last whole patch are left out.
 
     Args:
         labels: ``(B, H, W)`` int64 in ``[0, n_labels)``
@@ -100,14 +103,14 @@ def most_frequent(labels: Tensor, patch_px: int, n_labels: int) -> Tensor:
 
 
 def agreement(labels: Tensor, *, path_rule: bool) -> Tensor:
-    """Scores how well patches agree: 1 where labels are equal, less where the line between such patches leaves their label.
+    """Scores how well patches agree: 1 for equal labels, less if the line between two such patches crosses another label.
 
     Args:
         labels: ``(B, h, w)`` int64
-        path_rule: whether lines are looked at; a broken one weighs ``exp(-distance / longest distance)``
+        path_rule: whether lines are checked; a broken one weighs ``exp(-distance / longest distance)``
 
     Returns:
-        ``(B, P, P)`` float32 in [0, 1], diagonal 1; with the path rule not symmetric
+        ``(B, P, P)`` float32 in [0, 1], diagonal 1; not symmetric with the path rule
     """
     grid_hw = (labels.shape[1], labels.shape[2])
     flat = labels.flatten(1)
@@ -118,11 +121,11 @@ def agreement(labels: Tensor, *, path_rule: bool) -> Tensor:
 
 
 def blurred_rows(matrix: Tensor, sigma: float) -> Tensor:
-    """Blurs each row along the flattened patch index, across the ends of patch rows, and normalises it to sum to one.
+    """Blurs each row along the flattened patch index, crossing the ends of patch rows, and normalises its sum to one.
 
     Args:
         matrix: ``(B, P, P)``, not negative
-        sigma: in patches
+        sigma: standard deviation, in patches
 
     Returns:
         ``(B, P, P)``

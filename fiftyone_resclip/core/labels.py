@@ -1,4 +1,4 @@
-"""From cosines to labels: the one place where label, confidence and winning phrase of a pixel are decided."""
+"""Turns cosines into labels: the label, confidence and winning phrase of each pixel are decided here."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class LabelMap(NamedTuple):
     """Labels of one image and how certain they are.
 
     Attributes:
-        labels: class index per pixel, -1 where there is none, ``(H, W)`` int16
+        labels: class index per pixel, -1 for no label, ``(H, W)`` int16
         confidence: probability of the likeliest class, ``(H, W)`` float32 in [0, 1]
-        phrases: index of the phrase that won, whether or not it was certain enough, ``(H, W)`` int16
+        phrases: index of the winning phrase, even where it is too uncertain to give a label, ``(H, W)`` int16
     """
 
     labels: Tensor
@@ -35,22 +35,22 @@ def label_map(
     fallback: int,
     min_area: float = 0.0,
 ) -> LabelMap:
-    """Decides the class of each pixel.
+    """Computes the class of each pixel.
 
     Args:
         logits: cosines at the size of the result
         phrase_classes: the class of each phrase, ascending
         logit_scale: factor before the softmax over phrases
-        threshold: a pixel whose likeliest class is less likely than this gets ``fallback``
+        threshold: a pixel gets ``fallback`` if its likeliest class has a lower probability than this
         fallback: a class index, or -1 for no label
-        min_area (0.0): classes that are likeliest on less than this share of the image are removed, all but the largest
+        min_area (0.0): classes that win less than this share of the image are removed, except the largest
 
     Returns:
         labels, confidence and phrases
 
     Differs:
-        the release's area threshold fails, and would change nothing; off by default. To find the likeliest phrase of a class
-        it builds a ``C x Q x H x W`` tensor
+        the release's area threshold fails, and would have no effect if it ran; here it works and is off by default. To find
+        the likeliest phrase of a class, the release builds a ``C x Q x H x W`` tensor
     """
     classes = sent(torch.tensor(phrase_classes, dtype=torch.int16), logits.device)
     scaled = logits.scaled(logit_scale)
@@ -67,11 +67,11 @@ def likeliest(logits: Tensor, dim: int, allowed: Tensor | None = None) -> tuple[
 
     Args:
         logits: cosines times the logit scale
-        dim: of the phrases
+        dim: dimension of the phrases
         allowed (None): which phrases may win, broadcastable to ``logits``; by default all
 
     Returns:
-        phrase index, int64, of equals the first; and its probability
+        phrase index, int64 (a tie goes to the first), and its probability
     """
     probs = logits.softmax(dim=dim)
     if allowed is not None:
@@ -81,7 +81,7 @@ def likeliest(logits: Tensor, dim: int, allowed: Tensor | None = None) -> tuple[
 
 
 def _winners(logits: Scores, classes: Tensor, allowed: Tensor | None) -> LabelMap:
-    """The likeliest of the allowed phrases at every pixel, and its class: a class is as likely as its likeliest phrase."""
+    """Finds the likeliest allowed phrase of every pixel, and its class: a class is as likely as its likeliest phrase."""
     image_hw, device = logits.image_hw, classes.device
     labels, phrases = (torch.empty(image_hw, dtype=torch.int16, device=device) for _ in range(2))
     confidence = torch.empty(image_hw, device=device)

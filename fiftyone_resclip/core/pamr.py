@@ -1,4 +1,4 @@
-"""PAMR, pixel-adaptive mask refinement: class borders pulled towards the edges of the image."""
+"""PAMR, pixel-adaptive mask refinement: moves class borders to the edges of the image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, d
 
 
 def refine(probs: Tensor, image: Tensor, *, steps: int = 10, dilations: Sequence[int] = (8, 16)) -> Tensor:
-    """Pulls class borders towards image edges (pixel-adaptive mask refinement).
+    """Moves class borders to image edges (pixel-adaptive mask refinement).
 
-    It is linear in ``probs`` and treats each channel alone.
+    It is linear in ``probs`` and processes each channel separately.
 
     Args:
         probs: class scores, ``(B, C, H, W)`` float
-        image: RGB, any per-channel scale and offset, ``(B, 3, H, W)``, same device as ``probs``
+        image: RGB with any scale and offset per channel, ``(B, 3, H, W)``, on the same device as ``probs``
         steps (10): propagation steps, >= 0; 0 returns ``probs`` unchanged
         dilations ((8, 16)): neighbour distances in pixels
 
@@ -49,7 +49,7 @@ def refine(probs: Tensor, image: Tensor, *, steps: int = 10, dilations: Sequence
 
 
 def affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Computes how alike each pixel is to its neighbours at all dilations.
+    """Computes how similar each pixel is to its neighbours at all dilations.
 
     Args:
         image: ``(B, 3, H, W)``
@@ -65,7 +65,7 @@ def affinity(image: Tensor, dilations: Sequence[int]) -> Tensor:
 
 
 def propagate(scores: Tensor, weights: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Does one step: replaces each pixel by the weighted mean of its neighbours.
+    """Runs one step: replaces each pixel by the weighted mean of its neighbours.
 
     Args:
         scores: ``(B, C, H, W)`` float32
@@ -82,7 +82,7 @@ def propagate(scores: Tensor, weights: Tensor, dilations: Sequence[int]) -> Tens
 
 
 def neighbours(values: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
-    """Yields ``values`` shifted to each neighbour, edges repeated: views of one padded copy, dilation by dilation."""
+    """Yields ``values`` shifted to each neighbour, with repeated edges, dilation by dilation, as views of one padded copy."""
     height, width = values.shape[-2:]
     margin = max(dilations)
     padded = functional.pad(values, (margin,) * 4, mode="replicate")
@@ -91,12 +91,12 @@ def neighbours(values: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
 
 
 def offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
-    """Lists rows and columns to each neighbour, dilation by dilation."""
+    """Lists the row and column offsets of all neighbours, dilation by dilation."""
     return [(dy * dilation, dx * dilation) for dilation in dilations for dy, dx in _NEIGHBOURS]
 
 
 def _spread(image: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Unbiased standard deviation over the centre (once per dilation) and all neighbours, ``(B, 3, H, W)``."""
+    """Computes the unbiased standard deviation of the centre (counted once per dilation) and all neighbours, ``(B, 3, H, W)``."""
     count = 9 * len(dilations)
     total = image * len(dilations)
     for other in neighbours(image, dilations):

@@ -1,4 +1,4 @@
-"""The path rule of SFR: two patches with the same label agree less if the line between them leaves that label."""
+"""The path rule of SFR: two patches with the same label agree less if the line between them crosses another label."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from fiftyone_resclip.core.attention import patch_offsets
 
 
 def broken_lines(labels: Tensor) -> Tensor:
-    """Finds the pairs of patches whose line meets a label other than that of its start.
+    """Finds the pairs of patches whose line meets a label other than the label at its start.
 
-    ``M + 1`` samples lie on every line, ``M`` the longest Chebyshev distance of the grid, but a pair at distance ``s`` is
-    checked at samples ``0 ... s`` only: over the first part ``s / M`` of its line. This is the method as it was measured. It
-    is not connectivity, and not symmetric.
+    Every line has ``M + 1`` samples, where ``M`` is the longest Chebyshev distance of the grid. But for a pair at distance ``s``
+    only the samples ``0 ... s`` are checked, that is the first part ``s / M`` of its line. The published numbers were measured
+    this way. The rule is not connectivity, and it is not symmetric.
 
     Args:
-        labels: of the patches, ``(B, h, w)`` int64, on a grid of more than one patch
+        labels: label per patch, ``(B, h, w)`` int64, on a grid of more than one patch
 
     Returns:
-        ``(B, P, P)`` bool for start and end
+        ``(B, P, P)`` bool, indexed by start and end
 
     Source:
         ResCLIP (CVPR 2025), as its reported numbers were measured
@@ -40,24 +40,24 @@ def broken_lines(labels: Tensor) -> Tensor:
 
 
 def decay(grid_hw: tuple[int, int], device: torch.device) -> Tensor:
-    """Returns what a broken line still weighs: ``exp(-s / M)`` for the Chebyshev distance ``s``, ``(P, P)`` float32."""
+    """Returns the weight of a broken line: ``exp(-s / M)`` for the Chebyshev distance ``s``, ``(P, P)`` float32."""
     return torch.exp(-chebyshev(grid_hw, device).float() / (max(grid_hw) - 1))
 
 
 @lru_cache(maxsize=8)
 def line_samples(side: int, last: int, device: torch.device) -> Tensor:
-    """Returns one coordinate of the samples on every line.
+    """Returns one coordinate (row or column) of the samples on every line.
 
-    The positions ``t`` are float32 as ``torch.linspace`` makes them, from 0 upwards and from 1 downwards. On grids whose longer
-    side is odd, samples fall on exact halves and this rounding decides.
+    The positions ``t`` are float32 and computed like ``torch.linspace``: from 0 upwards and from 1 downwards. On grids whose
+    longer side is odd, samples fall on exact halves, and this rounding decides which patch they belong to.
 
     Args:
         side: patches along this coordinate
-        last: number of the last sample
-        device: of the result
+        last: index of the last sample
+        device: device of the result
 
     Returns:
-        ``(last + 1, side, side)`` int64 for sample, start and end; shared: do not write to it
+        ``(last + 1, side, side)`` int64, indexed by sample, start and end; cached: do not write to it
     """
     step = torch.tensor(1 / last, dtype=torch.float32).double()
     index = torch.arange(last + 1, dtype=torch.float64)
@@ -68,6 +68,6 @@ def line_samples(side: int, last: int, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=8)
 def chebyshev(grid_hw: tuple[int, int], device: torch.device) -> Tensor:
-    """Returns the larger of row and column distance of every pair of patches, ``(P, P)`` int16; shared: do not write to it."""
+    """Returns the Chebyshev distance of every pair of patches, ``(P, P)`` int16; cached: do not write to it."""
     rows, columns = patch_offsets(grid_hw, device)
     return torch.maximum(rows.abs(), columns.abs()).to(torch.int16)

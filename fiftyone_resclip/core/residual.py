@@ -11,12 +11,12 @@ from fiftyone_resclip.config import RCS
 
 
 def residual_map(mean_attention: Tensor | None, rcs: RCS | None) -> Tensor | None:
-    """Returns what RCS mixes into the attention of the last block.
+    """Returns the attention that RCS mixes into that of the last block.
 
     Args:
         mean_attention: mean of ``softmax(q k^T / sqrt(d))`` over ``rcs.blocks``, ``(B, heads, N, N)``; the trunk builds it with
             :func:`running_mean` as its blocks run
-        rcs: the setting; ``None`` is off
+        rcs: the setting; ``None`` turns RCS off
 
     Returns:
         ``mean_attention``, class token included; ``None`` if RCS is off
@@ -28,15 +28,15 @@ def residual_map(mean_attention: Tensor | None, rcs: RCS | None) -> Tensor | Non
 
 
 def running_mean(mean: Tensor | None, attn: Tensor, n_blocks: int) -> Tensor:
-    """Adds the attention of one block to the mean, so that only one map is held in memory.
+    """Adds the attention of one block to the mean, so that only one attention map is in memory.
 
     Args:
-        mean: of the blocks so far; ``None`` before the first; overwritten
+        mean: the mean so far; ``None`` before the first block; overwritten
         attn: attention of the next block, same shape; overwritten
-        n_blocks: how many blocks the mean is over
+        n_blocks: number of blocks in the mean
 
     Returns:
-        the mean so far
+        the new mean so far
     """
     share = 1 / n_blocks
     return attn.mul_(share) if mean is None else mean.add_(attn, alpha=share)

@@ -1,4 +1,4 @@
-"""Text directions, and how patches compare with them."""
+"""Text features, and their cosines with patches."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fiftyone_resclip.errors import ShapeError
 
 
 def ensemble(embeddings: Tensor) -> Tensor:
-    """Averages the embeddings of each phrase in all templates.
+    """Averages the embeddings of each phrase over all templates.
 
     Args:
-        embeddings: ``(Q, templates, D)``, any length
+        embeddings: ``(Q, templates, D)``, of any norm
 
     Returns:
         text features, ``(Q, D)``, L2-normalised
@@ -27,7 +27,7 @@ def cosines(tokens: Tensor, text_features: Tensor, grid_hw: tuple[int, int]) -> 
     """Compares every patch with every phrase.
 
     Args:
-        tokens: projected tokens, ``(B, N, D)``, class token first, any length
+        tokens: projected tokens, ``(B, N, D)``, class token first, of any norm
         text_features: L2-normalised, ``(Q, D)``
         grid_hw: patches down and across
 

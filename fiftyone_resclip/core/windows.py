@@ -1,4 +1,4 @@
-"""Sliding windows: where they lie, and how their scores are put together again."""
+"""Sliding windows: places them over an image, and combines their scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from fiftyone_resclip.config import Window
 
-#: Values in a tile, so that what is computed on one stays in a processor's cache.
+#: Values per tile: small enough that work on a tile stays in the CPU's cache.
 _TILE_VALUES = 2**18
 
 
@@ -35,14 +35,14 @@ class Box(NamedTuple):
 
 
 def window_boxes(image_hw: tuple[int, int], window: Window | None) -> list[Box]:
-    """Places windows over an image, row by row; the last of a row or column is shifted back inside.
+    """Places windows over an image, row by row; the last window of a row or column is shifted back inside the image.
 
     Args:
         image_hw: height and width in pixels
-        window: size and stride; ``None`` for one window, the whole image
+        window: size and stride; ``None`` for one window over the whole image
 
     Returns:
-        boxes that together cover every pixel; a side shorter than the window gives a shorter box
+        boxes that together cover every pixel; where the image is smaller than the window, the box is smaller too
 
     Source:
         the sliding inference of mmsegmentation, as the published numbers use it
@@ -54,7 +54,7 @@ def window_boxes(image_hw: tuple[int, int], window: Window | None) -> list[Box]:
 
 
 def upsample(logits: Tensor, out_hw: tuple[int, int]) -> Tensor:
-    """Resizes scores bilinearly (``align_corners=False``), stretched over the whole output.
+    """Resizes scores bilinearly (``align_corners=False``).
 
     Args:
         logits: ``(B, Q, h, w)``
@@ -67,7 +67,7 @@ def upsample(logits: Tensor, out_hw: tuple[int, int]) -> Tensor:
 
 
 class Scores(Protocol):
-    """The scores of an image. Whoever reads them takes one tile at a time, so large results need never be whole."""
+    """The scores of an image. They are read one tile at a time, so that a large result never has to be whole in memory."""
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -125,7 +125,7 @@ class WholeScores(NamedTuple):
         return WholeScores(upsample(self.values[None], image_hw)[0])
 
     def tiles(self) -> Iterator[tuple[slice, slice, Tensor]]:
-        """Yields bands of rows: their rows, all columns, their scores ``(rows, Q, columns)``."""
+        """Yields bands of rows: the rows, all columns, and the scores ``(rows, Q, columns)``."""
         height, width = self.image_hw
         for rows in slices(height, max(_TILE_VALUES // (width * len(self.values)), 1)):
             yield rows, slice(0, width), self.values[:, rows].transpose(0, 1)
@@ -140,11 +140,11 @@ def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, 
 
     Args:
         logits: one ``(Q, h, w)`` per window, at patch resolution
-        boxes: where the windows lie, as :func:`window_boxes` places them
+        boxes: the windows, from :func:`window_boxes`
         image_hw: height and width of the result in pixels
 
     Returns:
-        the scores
+        the scores of the whole image
     """
     total = torch.zeros(logits[0].shape[0], *image_hw, device=logits[0].device)
     count = torch.zeros(image_hw, device=logits[0].device)

@@ -1,4 +1,4 @@
-"""Says plainly what is wrong when FiftyOne's database program is missing."""
+"""Checks that FiftyOne's database works, and raises a clear error if it does not."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from fiftyone_resclip.errors import DatabaseError
 
 
 def require_database() -> None:
-    """Connects to FiftyOne's database, starting it if need be.
+    """Connects to FiftyOne's database, and starts it if necessary.
 
     Raises:
-        DatabaseError: if ``mongod`` is not there or does not start; the message says how to provide one
+        DatabaseError: if ``mongod`` is missing or does not start; the message explains how to provide it
     """
     import fiftyone as fo
 

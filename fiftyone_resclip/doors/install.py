@@ -1,4 +1,4 @@
-"""Puts the plugin and the zoo source where a pip user's FiftyOne looks for them, offline; and takes them out again."""
+"""Installs the plugin and the zoo source into FiftyOne's folders, without network, and removes them again."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _ZOO_FOLDER = "resclip"
 
 
 def install(plugins_dir: Path, zoo_dir: Path) -> list[Path]:
-    """Copies the two shims; what an earlier version left there is replaced.
+    """Copies the plugin shim and the zoo shim into FiftyOne's folders; replaces those of an earlier version.
 
     Args:
-        plugins_dir: FiftyOne's folder of plugins
+        plugins_dir: FiftyOne's plugins folder
         zoo_dir: FiftyOne's folder of zoo models
 
     Returns:
@@ -32,10 +32,10 @@ def install(plugins_dir: Path, zoo_dir: Path) -> list[Path]:
 
 
 def uninstall(plugins_dir: Path, zoo_dir: Path) -> list[Path]:
-    """Removes the two folders that :func:`install` makes, or links in their place, and nothing else.
+    """Removes the two folders that :func:`install` makes, or symbolic links in their place; removes nothing else.
 
     Args:
-        plugins_dir: FiftyOne's folder of plugins
+        plugins_dir: FiftyOne's plugins folder
         zoo_dir: FiftyOne's folder of zoo models
 
     Returns:
@@ -51,8 +51,8 @@ def uninstall(plugins_dir: Path, zoo_dir: Path) -> list[Path]:
 
 
 def _plugin_manifest() -> Path:
-    """The plugin's ``fiftyone.yml``: inside an installed package, or at the root of a checkout."""
+    """Finds the plugin's ``fiftyone.yml``: inside an installed package, or at the root of a checkout."""
     for path in (_PACKAGE / "app" / "fiftyone.yml", _PACKAGE.parent / "fiftyone.yml"):
         if path.is_file():
             return path
-    raise ResCLIPError("fiftyone.yml must lie in the package or beside it, but is not there; install fiftyone-resclip again")
+    raise ResCLIPError("fiftyone.yml must be in the package or next to it, but is missing; install fiftyone-resclip again")

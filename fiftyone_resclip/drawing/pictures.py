@@ -1,4 +1,4 @@
-"""Pictures from plain data: predictions beside the image, with a legend."""
+"""Draws pictures from plain data: predictions next to the image, with a legend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 _MARGIN_PX, _TITLE_PX = 8, 26
 _INK, _PAPER = "#222222", "#ffffff"
 
-#: What :func:`paint` gives to pixels without a class.
+#: Colour that :func:`paint` uses for pixels without a class.
 VOID = "#d8d8d8"
 
 
@@ -32,11 +32,11 @@ def paint(mask: NDArray[np.integer], colours: Sequence[str]) -> Image.Image:
 def overview(
     rows: Sequence[Sequence[Image.Image]], titles: Sequence[str], legend: Sequence[tuple[str, str]], cell_width: int = 192
 ) -> Image.Image:
-    """Lays images out as a table with column titles and a colour legend below.
+    """Arranges images in a table with column titles, and a colour legend below it.
 
     Args:
         rows: images of one size, row by row
-        titles: of the columns
+        titles: column titles
         legend: name and hex colour of each class
         cell_width (192): width of a column in pixels
 

@@ -1,35 +1,38 @@
-"""Plotly figures as plain data: a picture with a cover that is seen through, heat maps over it, bars. No FiftyOne, no plotly."""
+"""Builds figures for FiftyOne's plotly view: pictures with an overlay, heat maps, bars and a matrix. Does not import FiftyOne."""
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import plotly.graph_objects as go
 from numpy.typing import NDArray
 from PIL import Image
+from plotly.subplots import make_subplots
 
-_MARGIN = {"l": 0, "r": 0, "t": 0, "b": 0}
 _TITLE_PX = 24
+_GAP = 0.05
+
+#: The colour scale "Hot" of plotly.js; in plotly.py, that name means other colours.
+_HOT = [[0, "rgb(0,0,0)"], [0.3, "rgb(230,0,0)"], [0.6, "rgb(255,210,0)"], [1, "rgb(255,255,255)"]]
 
 
 class Figure(NamedTuple):
-    """What FiftyOne's plotly view takes."""
+    """Data and layout for FiftyOne's plotly view."""
 
     data: list[dict[str, Any]]
     layout: dict[str, Any]
 
 
 class Heat(NamedTuple):
-    """A heat map over a part of a picture.
+    """Heat map over part of a picture.
 
     Attributes:
-        title: above it
+        title: text above it
         values: ``(h, w)``
-        box: top, left, bottom, right in pixels of the picture
-        marked: row and column of the cell it is about
+        box: top, left, bottom and right edge in pixels of the picture
+        marked: row and column of the cell to mark
     """
 
     title: str
@@ -39,145 +42,91 @@ class Heat(NamedTuple):
 
 
 def covered(photo: Image.Image, cover: Image.Image, texts: NDArray[np.str_], opacity: float = 0.6) -> Figure:
-    """Shows a picture under a cover; texts appear where the mouse is, and a click gives the point.
+    """Draws a picture under an overlay; shows the text under the mouse, and a click reports its point.
 
     Args:
         photo: the picture
-        cover: of the same size
-        texts: a grid over the picture, ``(h, w)``
-        opacity (0.6): of the cover, in [0, 1]
+        cover: overlay of the same size
+        texts: grid of texts over the picture, ``(h, w)``
+        opacity (0.6): opacity of the overlay, in [0, 1]
 
     Returns:
-        the figure; its axes are pixels
+        the figure; its axes are in pixels
     """
     rows, columns = _centres((0, 0, photo.height, photo.width), texts.shape)
-    grid = {
-        "type": "heatmap",
-        "z": np.zeros(texts.shape, dtype=int).tolist(),
-        "x": columns,
-        "y": rows,
-        "text": texts.tolist(),
-        "hoverinfo": "text",
-        "opacity": 0,
-        "showscale": False,
-    }
-    blend = Image.blend(photo, cover.convert("RGB"), opacity)
-    layout = {
-        "images": [_placed(blend)],
-        "margin": _MARGIN,
-        **_axes(photo, ""),
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "dragmode": False,
-    }
-    return Figure([grid], layout)
+    nothing = np.zeros(texts.shape, dtype=int).tolist()
+    figure = _pictures(Image.blend(photo, cover.convert("RGB"), opacity))
+    figure.add_heatmap(z=nothing, x=columns, y=rows, text=texts.tolist(), hoverinfo="text", opacity=0, showscale=False)
+    return _plain(figure.update_layout(dragmode=False))
 
 
 def heats(photo: Image.Image, maps: Sequence[Heat]) -> Figure:
-    """Shows heat maps side by side, each over the picture.
+    """Draws heat maps side by side, each over a copy of the picture.
 
     Args:
         photo: the picture
-        maps: from left to right
+        maps: from left to right, at least one
 
     Returns:
         the figure
     """
-    data: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {"images": [], "annotations": [], "margin": {**_MARGIN, "t": _TITLE_PX}, "showlegend": False}
-    layout["paper_bgcolor"] = "rgba(0,0,0,0)"
-    for number, heat in enumerate(maps, start=1):
-        suffix = "" if number == 1 else str(number)
-        rows, columns = _centres(heat.box, heat.values.shape)
-        here = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"}
-        values = np.round(heat.values, 4).tolist()
-        colours = {"colorscale": "Hot", "showscale": False, "opacity": 0.7, "hovertemplate": "%{z}<extra></extra>"}
-        data.append({"type": "heatmap", "z": values, "x": columns, "y": rows, **colours, **here})
-        mark = {"mode": "markers", "marker": {"symbol": "x", "size": 10, "color": "#00e5ff"}, "hoverinfo": "skip"}
-        data.append({"type": "scatter", "x": [columns[heat.marked[1]]], "y": [rows[heat.marked[0]]], **mark, **here})
-        layout["images"].append(_placed(photo, suffix))
-        layout |= _axes(photo, suffix, ((number - 1) / len(maps), (number - 0.05) / len(maps)))
-        title = {
-            "text": heat.title,
-            "xref": f"x{suffix} domain",
-            "yref": f"y{suffix} domain",
-            "x": 0,
-            "y": 1,
-            "yanchor": "bottom",
-        }
-        layout["annotations"].append({**title, "showarrow": False, "font": {"color": "#bbbbbb"}})
-    return Figure(data, layout)
+    look = {"colorscale": _HOT, "showscale": False, "opacity": 0.7, "hovertemplate": "%{z}<extra></extra>"}
+    mark = {"mode": "markers", "marker": {"symbol": "x", "size": 10, "color": "#00e5ff"}, "hoverinfo": "skip"}
+    corner = {"x": 0, "y": 1, "xref": "x domain", "yref": "y domain", "yanchor": "bottom"}
+    figure = _pictures(photo, len(maps), _GAP)
+    for number, (title, values, box, (row, column)) in enumerate(maps, start=1):
+        here = {"row": 1, "col": number}
+        rows, columns = _centres(box, values.shape)
+        figure.add_heatmap(z=_numbers(values), x=columns, y=rows, **look, **here)
+        figure.add_scatter(x=[columns[column]], y=[rows[row]], **mark, **here)
+        figure.add_annotation(text=title, showarrow=False, font_color="#bbbbbb", **corner, **here)
+    return _plain(figure.update_layout(margin_t=_TITLE_PX, showlegend=False))
 
 
 def bars(
     names: Sequence[str], shares: Sequence[float], colours: Sequence[str], notes: Sequence[str], title: str = "pixels in %"
 ) -> Figure:
-    """Shows shares as horizontal bars, the first on top; what is left to the whole is faint, so that a click finds every bar.
+    """Draws shares as horizontal bars, the first at the top. Faint bars fill each up to 100 %, so that empty ones can be clicked.
 
     Args:
-        names: of the bars
-        shares: in [0, 1]
-        colours: of the bars
-        notes: beside each bar
-        title ("pixels in %"): of the axis
+        names: name of each bar
+        shares: length of each bar, in [0, 1]
+        colours: colour of each bar
+        notes: text on each bar
+        title ("pixels in %"): title of the axis
 
     Returns:
         the figure
     """
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [round(100 * share, 2) for share in shares],
-        "y": list(names),
-        "text": list(notes),
-        "textposition": "auto",
-        "marker": {"color": list(colours)},
-        "hoverinfo": "text",
-    }
-    layout = {
-        "xaxis": {"title": {"text": title}, "range": [0, 100], "fixedrange": True},
-        "yaxis": {"autorange": "reversed", "automargin": True, "fixedrange": True, "type": "category"},
-        "margin": {"l": 10, "r": 10, "t": 5, "b": 35},
-        "showlegend": False,
-    }
-    rest = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [round(100 - 100 * share, 2) for share in shares],
-        "y": list(names),
-        "marker": {"color": "rgba(128,128,128,0.12)"},
-        "hoverinfo": "skip",
-    }
-    return Figure([trace, rest], {**layout, "barmode": "stack"})
+    percent = [round(100 * share, 2) for share in shares]
+    rest = [round(100 - 100 * share, 2) for share in shares]
+    look = {"y": names, "orientation": "h"}
+    figure = go.Figure()
+    figure.add_bar(x=percent, text=notes, textposition="auto", marker_color=colours, hoverinfo="text", **look)
+    figure.add_bar(x=rest, marker_color="rgba(128,128,128,0.12)", hoverinfo="none", **look)
+    figure.update_xaxes(title_text=title, range=[0, 100], fixedrange=True)
+    figure.update_yaxes(type="category", autorange="reversed", automargin=True, fixedrange=True)
+    return _plain(figure.update_layout(barmode="stack", showlegend=False, margin={"l": 10, "r": 10, "t": 5, "b": 35}))
 
 
 def matrix(rows: Sequence[str], columns: Sequence[str], values: NDArray[np.floating], titles: tuple[str, str]) -> Figure:
-    """Shows a table of numbers as a heat map, the first row on top.
+    """Draws a table of numbers as a heat map, the first row at the top.
 
     Args:
-        rows: names
-        columns: names
-        values: ``(rows, columns)``; NaN is left empty
-        titles: of rows and columns
+        rows: row names
+        columns: column names
+        values: ``(rows, columns)``; NaN cells stay empty
+        titles: titles of the rows and of the columns
 
     Returns:
-        the figure; a click gives the names as ``y`` and ``x``
+        the figure; a click reports the row and column name as ``y`` and ``x``
     """
-    cells = [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in values]
-    trace = {
-        "type": "heatmap",
-        "z": cells,
-        "x": list(columns),
-        "y": list(rows),
-        "colorscale": "Oranges",
-        "hovertemplate": f"{titles[0]}: %{{y}}<br>{titles[1]}: %{{x}}<br>%{{z}}<extra></extra>",
-    }
+    hover = f"{titles[0]}: %{{y}}<br>{titles[1]}: %{{x}}<br>%{{z}}<extra></extra>"
     axis = {"type": "category", "automargin": True, "fixedrange": True}
-    layout = {
-        "xaxis": {**axis, "title": {"text": titles[1]}},
-        "yaxis": {**axis, "title": {"text": titles[0]}, "autorange": "reversed"},
-        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-    }
-    return Figure([trace], layout)
+    figure = go.Figure(go.Heatmap(z=_numbers(values), x=columns, y=rows, autocolorscale=True, hovertemplate=hover))
+    figure.update_xaxes(title_text=titles[1], **axis)
+    figure.update_yaxes(title_text=titles[0], autorange="reversed", **axis)
+    return _plain(figure.update_layout(margin={"l": 10, "r": 10, "t": 10, "b": 10}))
 
 
 def greys(values: NDArray[np.floating]) -> Image.Image:
@@ -185,28 +134,34 @@ def greys(values: NDArray[np.floating]) -> Image.Image:
     return Image.fromarray(np.round(255 * np.clip(values, 0, 1)).astype(np.uint8))
 
 
-def _placed(image: Image.Image, suffix: str = "") -> dict[str, Any]:
-    size = {"x": 0, "y": 0, "sizex": image.width, "sizey": image.height, "sizing": "stretch"}
-    return {"source": _uri(image), "xref": f"x{suffix}", "yref": f"y{suffix}", "layer": "below", **size}
-
-
-def _axes(photo: Image.Image, suffix: str, domain: tuple[float, float] = (0.0, 1.0)) -> Mapping[str, Any]:
-    plain = {"visible": False, "fixedrange": True, "constrain": "domain"}
-    across = {**plain, "range": [0, photo.width], "domain": list(domain)}
-    return {f"xaxis{suffix}": across, f"yaxis{suffix}": {**plain, "range": [photo.height, 0], "scaleanchor": f"x{suffix}"}}
+def _pictures(photo: Image.Image, count: int = 1, gap: float = 0.0) -> go.Figure:
+    """Builds plots over the picture, with axes in its pixels; ``gap`` is the share of the width left free right of each."""
+    figure = make_subplots(1, count)
+    size = {"x": 0, "y": 0, "sizex": photo.width, "sizey": photo.height, "sizing": "stretch"}
+    image = go.layout.Image(source=photo, layer="below", **size)
+    axis = {"visible": False, "fixedrange": True, "constrain": "domain"}
+    for column in range(1, count + 1):
+        domain = [(column - 1) / count, (column - gap) / count]
+        figure.add_layout_image(image, row=1, col=column)
+        figure.update_xaxes(range=[0, photo.width], domain=domain, col=column, **axis)
+        figure.update_yaxes(range=[photo.height, 0], scaleanchor=f"x{column}", col=column, **axis)
+    return figure.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0}, paper_bgcolor="rgba(0,0,0,0)")
 
 
 def _centres(box: tuple[int, int, int, int], grid_hw: tuple[int, ...]) -> tuple[list[float], list[float]]:
-    """Where the cells of a grid over a box have their centres: rows, columns."""
-    starts, sides = box[:2], (box[2] - box[0], box[3] - box[1])
-    rows, columns = (
-        [round(start + (i + 0.5) * side / count, 2) for i in range(count)]
-        for start, side, count in zip(starts, sides, grid_hw, strict=True)
-    )
-    return rows, columns
+    """Returns the centres of the rows and of the columns of a grid over a box."""
+    top, left, bottom, right = box
+    rows, columns = ((np.arange(count) + 0.5) / count for count in grid_hw)
+    return (top + (bottom - top) * rows).round(2).tolist(), (left + (right - left) * columns).round(2).tolist()
 
 
-def _uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _numbers(values: NDArray[np.floating]) -> list[list[float | None]]:
+    """Rounds numbers. NaN becomes None, because JSON has no NaN and plotly leaves None empty."""
+    return [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in values]
+
+
+def _plain(figure: go.Figure) -> Figure:
+    """Converts a figure to plain data, without plotly's template, because FiftyOne's App has its own colours."""
+    parts = figure.to_plotly_json()
+    parts["layout"].pop("template", None)
+    return Figure(parts["data"], parts["layout"])

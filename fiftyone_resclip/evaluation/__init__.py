@@ -1,1 +1,1 @@
-"""Masks against ground truth: matching classes, counting pixels, metrics, runs that are kept, error masks. Needs no torch."""
+"""Compares masks with ground truth: class matching, pixel counts, metrics, stored runs and error masks. Needs no torch."""

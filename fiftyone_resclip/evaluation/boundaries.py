@@ -1,8 +1,8 @@
-"""How well class borders are met: boundary IoU over label maps; numpy only.
+"""Measures how well a prediction follows class borders: boundary IoU of label maps. Uses only numpy and scipy.
 
-The band of a label map holds the pixels near a border: those within ``radius_px`` rows and columns of a pixel of another class,
-or of the image's edge. It lies on both sides of a border, each pixel in the band of its own class. Void is another class here, so
-both bands begin where void ends; void pixels themselves are not counted.
+The band of a label map is the set of pixels near a border: those within ``radius_px`` rows and columns of a pixel of another
+class or of the image's edge. It covers both sides of a border, and each pixel belongs to the band of its own class. Void counts
+as another class here, so both bands begin where void ends. Void pixels themselves are not counted.
 """
 
 from __future__ import annotations
@@ -12,23 +12,24 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from fiftyone_resclip.errors import ConfigError
 from fiftyone_resclip.evaluation import metrics
 
 Labels = NDArray[np.integer]
 
-_VOID = -2  # unlike any class, and unlike what stands for unlabelled
+_VOID = -2  # differs from every class and from the unlabelled value
 
 
 class BoundaryCounts(NamedTuple):
-    """Pixels near borders, summed over images.
+    """Numbers of pixels near borders, summed over images.
 
     Attributes:
-        right: ``(C,)`` pixels in both bands with the same class
-        truth: ``(C,)`` pixels of the truth's band
-        predicted: ``(C,)`` pixels of the prediction's band
-        confusion: ``(C, C + 1)``, of the truth's band alone: the rest of all pixels is the interior
+        right: ``(C,)`` pixels that are in both bands and have the same class
+        truth: ``(C,)`` pixels in the band of the ground truth
+        predicted: ``(C,)`` pixels in the band of the prediction
+        confusion: ``(C, C + 1)``, of the pixels in the ground truth's band; all other pixels are the interior
     """
 
     right: NDArray[np.int64]
@@ -38,24 +39,24 @@ class BoundaryCounts(NamedTuple):
 
     @property
     def iou(self) -> NDArray[np.float64]:
-        """Boundary IoU by class, ``(C,)`` in [0, 1]; NaN where there is no border."""
+        """Boundary IoU by class, ``(C,)`` in [0, 1]; NaN for a class without a border."""
         union = self.truth + self.predicted - self.right
         ratios: NDArray[np.float64] = np.divide(self.right, union, out=np.full(len(union), np.nan), where=union > 0)
         return ratios
 
 
 def radius_px(boundary: float, image_hw: tuple[int, int]) -> int:
-    """Gives the width of the band on one side of a border.
+    """Returns the width of the band on one side of a border.
 
     Args:
-        boundary: a whole number of pixels, or a share of the image's diagonal below 1
+        boundary: a whole number of pixels, or a number below 1: a share of the image's diagonal
         image_hw: height and width
 
     Returns:
         pixels, at least 1
 
     Raises:
-        ConfigError: if it is neither
+        ConfigError: if ``boundary`` is neither
     """
     if isinstance(boundary, bool) or not isinstance(boundary, (int, float)) or not 0 < boundary < math.inf:
         raise ConfigError(f"boundary must be pixels or a share of the diagonal below 1, but got {boundary!r}")
@@ -74,42 +75,22 @@ def band(labels: Labels, radius: int) -> NDArray[np.bool_]:
         radius: pixels, >= 1
 
     Returns:
-        ``(H, W)``
+        ``(H, W)``, True near a border
 
     Source:
-        Cheng et al., Boundary IoU, CVPR 2021: a class's mask less its erosion by a square, with the image's edge as a border
+        Cheng et al., Boundary IoU, CVPR 2021: a class's mask minus its erosion by a square; the image's edge counts as a border
     """
-    padded = np.pad(labels.astype(np.int64), 1, constant_values=np.iinfo(np.int64).min)
-    # A square holds several classes if two neighbours in it differ. Between columns x and x + 1: change number x of a row.
-    sideways = _any_within(padded[:, 1:] != padded[:, :-1], (radius, radius), (radius, radius - 1))
-    upright = _any_within(padded[1:] != padded[:-1], (radius, radius - 1), (radius, radius))
-    height, width = labels.shape
-    return sideways[1 : height + 1, 1 : width + 1] | upright[1 : height + 1, 1 : width + 1]
-
-
-def _any_within(flags: NDArray[np.bool_], rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether any flag is set from so many before to so many after each position.
-
-    The result has one row or column more than ``flags`` where fewer lie after a position than before it.
-    """
-    for axis, (before, after) in enumerate((rows, columns)):
-        room = [(0, 0), (0, 0)]
-        room[axis] = (before, before)
-        flags = _or_ahead(np.pad(flags, room).swapaxes(0, axis), before + after + 1).swapaxes(0, axis)
-    return flags
-
-
-def _or_ahead(flags: NDArray[np.bool_], length: int) -> NDArray[np.bool_]:
-    """Whether any of ``length`` flags from each row on is set, by doubling; the last rows, which have fewer, are left out."""
-    rows, size, merged = len(flags) - length + 1, 1, flags
-    while 2 * size <= length:
-        merged = merged[:-size] | merged[size:]
-        size *= 2
-    return merged[:rows] | merged[length - size : length - size + rows]
+    values, side = labels.astype(np.int64), 2 * radius + 1
+    beyond_the_edge = int(values.min(initial=0)) - 1  # differs from every class
+    highest, lowest = (
+        extreme(values, side, mode="constant", cval=beyond_the_edge) for extreme in (maximum_filter, minimum_filter)
+    )
+    near: NDArray[np.bool_] = highest != lowest
+    return near
 
 
 def boundary_counts(truth: Labels, prediction: Labels, n_classes: int, boundary: float) -> BoundaryCounts:
-    """Counts one image.
+    """Counts the pixels near borders in one image.
 
     Args:
         truth: class index per pixel, ``(H, W)``; anything outside ``[0, n_classes)`` is void
@@ -123,7 +104,7 @@ def boundary_counts(truth: Labels, prediction: Labels, n_classes: int, boundary:
     radius = radius_px(boundary, (truth.shape[0], truth.shape[1]))
     valid = (truth >= 0) & (truth < n_classes)
     near_truth = band(np.where(valid, truth, _VOID), radius) & valid
-    # The prediction has a border wherever the truth becomes void, too: else a perfect one would have its borders inside the void.
+    # The prediction also gets a border where the truth becomes void, or the borders of a perfect one would lie inside the void.
     near_predicted = band(np.where(valid, prediction, _VOID), radius) & valid & (prediction >= 0) & (prediction < n_classes)
 
     def by_class(labels: Labels) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""From a figure of an evaluation to the images behind it, worst first; and figures as text to take away."""
+"""Finds the images behind the numbers of an evaluation, worst first, and exports the numbers as text."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Scale = Literal["pixels", "by row", "by column"]
 
 
 def scaled(results: SemanticEvaluationResults, scale: Scale, diagonal: bool) -> NDArray[np.float64]:
-    """Gives the confusion matrix as it is looked at.
+    """Scales the confusion matrix for display.
 
     Args:
         results: of an evaluation
-        scale: pixels as they are; shares of the true class (its row); or of the predicted class (its column), in [0, 1]
-        diagonal: whether right pixels are shown; they are part of the whole that shares are of, anyway
+        scale: numbers of pixels, or shares in [0, 1] of the true class (its row) or of the predicted class (its column)
+        diagonal: whether to show correct pixels; shares are computed with them in either case
 
     Returns:
-        ``(C, C + 1)``; NaN where nothing is shown
+        ``(C, C + 1)``; NaN in cells that are not shown
     """
     values = results.confusion.astype(np.float64)
     if scale != "pixels":
@@ -38,46 +38,46 @@ def scaled(results: SemanticEvaluationResults, scale: Scale, diagonal: bool) -> 
 
 
 def images_of_pair(results: SemanticEvaluationResults, truth: str, predicted: str) -> Any:
-    """Gives the images of a cell of the confusion matrix, those with most of its pixels first.
+    """Returns the images that have pixels in a cell of the confusion matrix, those with the most pixels first.
 
     Args:
-        results: of a run that was kept
+        results: of a stored run
         truth: a class of the ground truth
-        predicted: the class its pixels were taken for, or ``UNLABELLED``
+        predicted: the class that was predicted instead, or ``UNLABELLED``
 
     Returns:
         a FiftyOne view
 
     Raises:
-        DatasetError: if a class is unknown, or the run was not kept
+        DatasetError: if a class is unknown, or the run was not stored
     """
     return results.samples.select([sample for sample, _ in results.images_with(truth, predicted)], ordered=True)
 
 
 def images_wrong_on(results: SemanticEvaluationResults, name: str) -> Any:
-    """Gives the images where a class was missed or seen wrongly, those with most such pixels first.
+    """Returns the images where a class was missed or wrongly predicted, those with the most such pixels first.
 
     Args:
-        results: of a run that was kept
+        results: of a stored run
         name: a class of the ground truth
 
     Returns:
         a FiftyOne view
 
     Raises:
-        DatasetError: if the class is unknown, or the run was not kept
+        DatasetError: if the class is unknown, or the run was not stored
     """
     return results.samples.select([sample for sample, _ in results.images_wrong_on(name)], ordered=True)
 
 
 def worst_images(results: SemanticEvaluationResults) -> Any:
-    """Gives the images by their own mIoU, lowest first, those without any left out; a FiftyOne view."""
+    """Returns a view of the images sorted by their own mIoU, lowest first; images without one are left out."""
     field = f"{results.key}_miou"
     return results.samples.exists(field).sort_by(field)
 
 
 def least_certain_images(results: SemanticEvaluationResults) -> Any:
-    """Gives the images by the mean confidence of their prediction, lowest first; a FiftyOne view.
+    """Returns a view of the images sorted by the mean confidence of their prediction, lowest first.
 
     Args:
         results: of an evaluation
@@ -93,7 +93,7 @@ def least_certain_images(results: SemanticEvaluationResults) -> Any:
 
 
 def as_csv(results: SemanticEvaluationResults) -> str:
-    """Writes the figures of each class and the confusion matrix as comma-separated values."""
+    """Formats the metrics of each class and the confusion matrix as comma-separated values."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     columns = (*results.class_names, UNLABELLED)

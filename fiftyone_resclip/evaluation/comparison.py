@@ -1,4 +1,4 @@
-"""Two evaluations side by side, as data: what got better, class by class and sample by sample."""
+"""Compares two evaluations: what got better or worse, class by class and sample by sample."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tabulate import tabulate
+
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 from fiftyone_resclip.fields.private import dataset_of
 
 
 class Difference(NamedTuple):
-    """One figure in both runs, in percent; NaN where a run does not have it.
+    """One metric in both runs, in percent; NaN where a run does not have it.
 
     Attributes:
-        name: of the class, or id of the sample
-        before: in the first run
-        after: in the second run
+        name: name of the class or metric, or id of the sample
+        before: value in the first run
+        after: value in the second run
     """
 
     name: str
@@ -26,7 +28,7 @@ class Difference(NamedTuple):
 
     @property
     def change(self) -> float:
-        """How much better the second is, in percentage points; NaN if it can't be told."""
+        """Second value minus the first, in percentage points; NaN if either is missing."""
         return self.after - self.before
 
 
@@ -37,9 +39,9 @@ class Comparison:
     Attributes:
         miou: of the whole collection
         pixel_accuracy: of the whole collection
-        classes: IoU by class, greatest change first, classes of one run only at the end
-        samples: mIoU by sample id, greatest loss first; samples of one run only at the end
-        notes: what else differs between the runs, so that a change may not be the prediction's
+        classes: IoU by class, greatest change first; classes that only one run has are at the end
+        samples: mIoU by sample id, greatest loss first; samples that only one run has are at the end
+        notes: other differences between the runs, which may also explain a change
     """
 
     miou: Difference
@@ -49,30 +51,32 @@ class Comparison:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        rows = [self.miou, self.pixel_accuracy, *self.classes]
-        width = max(len(row.name) for row in rows)
-        lines = [f"{row.name:<{width}}  {row.before:6.2f} -> {row.after:6.2f}  {row.change:+6.2f}" for row in rows]
-        return "\n".join([*lines, *self.notes])
+        rows = [
+            (row.name, f"{row.before:.2f}", "->", f"{row.after:.2f}", f"{row.change:+.2f}")
+            for row in (self.miou, self.pixel_accuracy, *self.classes)
+        ]
+        table = tabulate(rows, tablefmt="plain", colalign=("left", *["right"] * 4), disable_numparse=True)
+        return "\n".join([table, *self.notes])
 
 
 def compare(before: SemanticEvaluationResults, after: SemanticEvaluationResults) -> Comparison:
     """Compares two runs.
 
     Args:
-        before: the first run, kept under an eval key
-        after: the second run, kept under an eval key
+        before: the first run, stored under an eval key
+        after: the second run, stored under an eval key
 
     Returns:
         the comparison
 
     Raises:
-        DatasetError: if a run has no eval key, or they are of different datasets
+        DatasetError: if a run has no eval key, or the runs are from different datasets
     """
     if before.key is None or after.key is None:
-        raise DatasetError("both runs must have been kept, so that samples can be compared; evaluate with an eval_key")
+        raise DatasetError("both runs must be stored to compare their samples; evaluate with an eval_key")
     if dataset_of(before.samples).name != dataset_of(after.samples).name:
         names = f"{dataset_of(before.samples).name!r} and {dataset_of(after.samples).name!r}"
-        raise DatasetError(f"both runs must be of one dataset, but are of {names}")
+        raise DatasetError(f"both runs must be from the same dataset, but are from {names}")
     classes = _differences(before.iou, after.iou)
     samples = _differences(_by_sample(before), _by_sample(after))
     return Comparison(
@@ -91,7 +95,7 @@ def _other_differences(before: SemanticEvaluationResults, after: SemanticEvaluat
         if getattr(before.config, name) != getattr(after.config, name)
     ]
     if set(before.samples.values("id")) != set(after.samples.values("id")):
-        notes.append(f"the runs are of different samples: {before.images} and {after.images} images")
+        notes.append(f"the runs cover different samples: {before.images} and {after.images} images")
     return notes
 
 

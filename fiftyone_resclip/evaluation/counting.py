@@ -1,4 +1,4 @@
-"""Reads pairs of masks and counts their pixels; a mask that can't be read is counted and named, never passed over in silence."""
+"""Reads pairs of masks and counts their pixels; every mask that can't be read is reported."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from fiftyone_resclip.evaluation.boundaries import BoundaryCounts, boundary_coun
 from fiftyone_resclip.evaluation.matching import ClassMatch, Count, MaskField
 from fiftyone_resclip.fields.values import Mask, resize
 
-#: Samples whose fields are written together.
+#: Number of samples whose fields are written in one batch.
 SAVED_AT_ONCE = 256
 
 
 @dataclass
 class Outcome:
-    """What one image gave.
+    """Result of counting one image.
 
     Attributes:
-        name: its file; for a frame, with its number
-        count: the pixels; ``None`` without ground truth
+        name: its file, followed by the frame number for a frame
+        count: the pixels; ``None`` if there is no ground truth
         frame: number of the frame; ``None`` for an image
-        truth_id: of the ground-truth label
-        pred_id: of the predicted label, if there is one
-        no_truth: why it could not be counted
-        no_prediction: why all its pixels count as unlabelled
-        resized: the two sizes, where they differed
-        boundary: pixels near borders, where asked for
+        truth_id: id of the ground-truth label
+        pred_id: id of the predicted label, if there is one
+        no_truth: reason why the image could not be counted
+        no_prediction: reason why all its pixels count as unlabelled
+        resized: both sizes, if they differed
+        boundary: pixels near borders, if requested
     """
 
     name: str
@@ -48,15 +48,15 @@ class Outcome:
 
 @dataclass
 class Total:
-    """The sum over a collection.
+    """Sum over a collection.
 
     Attributes:
         match: the classes
-        keep_pairs: whether confusions are also kept image by image, as the App's panel wants them
+        keep_pairs: whether to keep the confusions of each image too, which the App's panel needs
         confusion: ``(C, C + 1)``
         void: pixels that are left out
-        unmatched: pixels by predicted class without partner
-        unnamed: pixels by ground-truth value without a name
+        unmatched: pixels by predicted class that has no match in the ground truth
+        unnamed: pixels by ground-truth value that has no name
     """
 
     match: ClassMatch
@@ -76,7 +76,7 @@ class Total:
         self.confusion = self.match.empty()
 
     def add(self, outcome: Outcome) -> metrics.Confusion | None:
-        """Adds an image; gives its own confusion matrix if pairs are kept."""
+        """Adds an image and returns its confusion matrix if ``keep_pairs`` is set, else ``None``."""
         if outcome.count is None:
             self.without_truth[outcome.name] = outcome.no_truth or ""
             return self.match.empty() if self.keep_pairs else None
@@ -107,7 +107,7 @@ class Image(NamedTuple):
 
     Attributes:
         frame: number of the frame, from 1; ``None`` for an image
-        name: its file, for a frame with its number
+        name: its file, followed by the frame number for a frame
         truth: a ``Segmentation`` or ``None``
         prediction: a ``Segmentation`` or ``None``
     """
@@ -119,13 +119,13 @@ class Image(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """The masks of an image, of one size.
+    """The two masks of an image, both of the same size.
 
     Attributes:
         truth: ``(H, W)`` values
-        prediction: ``(H, W)`` values; -1, which no field can name, where there is no mask
-        no_prediction: why there is none
-        resized: the two sizes, where they differed
+        prediction: ``(H, W)`` values; -1 everywhere if there is no mask, because no field can have a class of that value
+        no_prediction: reason why there is no mask
+        resized: both sizes, if they differed
     """
 
     truth: Mask
@@ -135,7 +135,7 @@ class Pixels(NamedTuple):
 
 
 def images_of(sample: Any, match: ClassMatch) -> Iterator[Image]:
-    """Gives the image of a sample, or the frames of a video, with their labels."""
+    """Yields the image of a sample, or each frame of a video, with its labels."""
     truth, prediction = match.truth_field.name, match.pred_field.name
     if not match.of_frames:
         yield Image(None, sample.filepath, sample[truth], sample[prediction])
@@ -146,11 +146,11 @@ def images_of(sample: Any, match: ClassMatch) -> Iterator[Image]:
 
 
 def write_fields(samples: Any, values: Mapping[str, Mapping[int | None, Mapping[str, Any]]]) -> None:
-    """Writes fields of samples and frames, without loading their masks: FiftyOne would compress those anew for each sample.
+    """Writes fields of samples and frames without loading their masks, which FiftyOne would otherwise compress again.
 
     Args:
         samples: a FiftyOne dataset or view
-        values: by sample id, then frame number (``None`` for the sample), then field
+        values: value by sample id, frame number (``None`` for the sample itself) and field
     """
     ids = list(values)
     for start in range(0, len(ids), SAVED_AT_ONCE):
@@ -162,14 +162,14 @@ def write_fields(samples: Any, values: Mapping[str, Mapping[int | None, Mapping[
 
 
 def read_pixels(image: Image, match: ClassMatch) -> Pixels:
-    """Reads the masks of an image; a missing or broken prediction is nothing everywhere.
+    """Reads the masks of an image; a missing or broken prediction becomes a mask without any class.
 
     Args:
         image: from :func:`images_of`
         match: the classes
 
     Returns:
-        the masks, the prediction resized to the truth
+        the masks; the prediction is resized to the ground truth's size
 
     Raises:
         ImageError: if the ground truth is missing or broken
@@ -186,15 +186,15 @@ def read_pixels(image: Image, match: ClassMatch) -> Pixels:
 
 
 def count_image(image: Image, match: ClassMatch, boundary: float | None) -> Outcome:
-    """Counts one image.
+    """Counts the pixels of one image.
 
     Args:
         image: from :func:`images_of`
         match: the classes
-        boundary: band of boundary IoU, or ``None``
+        boundary: band of boundary IoU; ``None`` to skip it
 
     Returns:
-        the outcome; nothing is raised for a mask that is missing or broken
+        the outcome; a missing or broken mask is recorded there and raises no error
     """
     ids = [None if label is None else label.id for label in (image.truth, image.prediction)]
     outcome = Outcome(image.name, None, image.frame, *ids)

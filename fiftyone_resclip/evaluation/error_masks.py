@@ -1,4 +1,4 @@
-"""Masks that show where a prediction goes wrong, as a field of their own: for the App, sorted through by eye."""
+"""Writes masks that show where a prediction is wrong, to look through in the App."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fiftyone_resclip.evaluation.void import AUTO, Ignored
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.private import dataset_of
 
-#: Mask value of each kind of pixel. *Missed*: nothing is predicted, or background where the truth has another class; *false*:
-#: another class is predicted where the truth has background; *wrong*: one class is taken for another.
+#: Kind of pixel by mask value. *Missed*: the truth has a class, but nothing or background is predicted; *false*: the truth has
+#: background, but another class is predicted; *wrong*: one class is predicted instead of another.
 TARGETS: Mapping[int, str] = {1: "right", 2: "wrong", 3: "missed", 4: "false", 5: "void"}
 _PALETTE = ("#3cb44b", "#e6194b", "#f58231", "#911eb4", "#a9a9a9")
 _VALUE = {name: value for value, name in TARGETS.items()}
-#: Where a dataset remembers what its error masks were made of.
+#: Key in a dataset's info that records what its error masks were made from.
 _INFO = "resclip_error_masks"
 
 
@@ -38,25 +38,25 @@ def write_error_masks(
     mapping: Mapping[str, str | None] | None = None,
     progress: Any = None,
 ) -> dict[str, str]:
-    """Writes error masks as PNG files and a field that shows them.
+    """Writes error masks as PNG files and adds a field for them.
 
     Args:
         samples: a FiftyOne dataset or view of images or videos
         pred_field: predicted masks
         gt_field: true masks
-        error_field: where the error masks go, ``frames.`` before it if the others have it; made if it is new
-        output_dir: the files go into its folder ``error_field``, named by sample id
-        pair (None): a true and a predicted class (or :data:`~fiftyone_resclip.evaluation.matching.UNLABELLED`): then only
+        error_field: field for the error masks, created if it is new; starts with ``frames.`` if the other two do
+        output_dir: the files go into its subfolder ``error_field`` and are named by sample id
+        pair (None): a true and a predicted class (or :data:`~fiftyone_resclip.evaluation.matching.UNLABELLED`); if given, only
             pixels of that pair are marked, with value 1
-        ignore_index ("auto"): as :func:`fiftyone_resclip.evaluate`
-        mapping (None): as :func:`fiftyone_resclip.evaluate`
-        progress (None): whether to show a bar
+        ignore_index ("auto"): as in :func:`fiftyone_resclip.evaluate`
+        mapping (None): as in :func:`fiftyone_resclip.evaluate`
+        progress (None): whether to show a progress bar
 
     Returns:
-        reason by image that got no error mask, as its ground truth is missing or unreadable
+        images that got no error mask because their ground truth is missing or unreadable, each with the reason
 
     Raises:
-        DatasetError: if a field can't be used, a class is unknown, or ``error_field`` holds anything but error masks
+        DatasetError: if a field can't be used, a class is unknown, or ``error_field`` holds something other than error masks
     """
     match = match_classes(samples, pred_field, gt_field, ignore_index, mapping)
     cell = None if pair is None else _cell(match, pair)
@@ -87,7 +87,7 @@ def write_error_masks(
 
 
 def _cell(match: ClassMatch, pair: tuple[str, str]) -> tuple[int, int]:
-    """The class indices of a true and a predicted class."""
+    """Returns the class indices of a true and a predicted class."""
     names = (*match.class_names, UNLABELLED)
     for name, known in zip(pair, (match.class_names, names), strict=True):
         if name not in known:
@@ -96,7 +96,7 @@ def _cell(match: ClassMatch, pair: tuple[str, str]) -> tuple[int, int]:
 
 
 def _kinds(truth: NDArray[np.int64], prediction: NDArray[np.int64], match: ClassMatch) -> NDArray[np.int64]:
-    """The kind of each pixel, a key of :data:`TARGETS`."""
+    """Returns the kind of each pixel, a key of :data:`TARGETS`."""
     background = -2 if match.background is None else match.class_names.index(match.background)
     nothing = (prediction == len(match.class_names)) | (prediction == background)
     conditions = [truth == VOID, truth == prediction, nothing, truth == background]
@@ -107,11 +107,13 @@ def _kinds(truth: NDArray[np.int64], prediction: NDArray[np.int64], match: Class
 
 
 def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: ClassMatch, made_of: list[Any]) -> None:
-    """Declares the field, and keeps masks that are not ours from being lost, and those of other fields or pairs from staying."""
+    """Declares the field. Rejects one that holds other masks, and deletes error masks made from other fields or settings."""
     dataset = dataset_of(samples)
     known = dataset.info.get(_INFO, {})
     if error_field.startswith("frames.") != match.of_frames:
-        raise DatasetError(f"{error_field!r} must be of {'frames' if match.of_frames else 'samples'}, as the fields compared are")
+        raise DatasetError(
+            f"{error_field!r} must be a field of {'frames' if match.of_frames else 'samples'}, like the compared fields"
+        )
     before = dataset.mask_targets.get(error_field)
     if schema.has_masks(dataset, error_field):
         if before != TARGETS and not (before and len(before) == 1 and " taken for " in before.get(1, "")):

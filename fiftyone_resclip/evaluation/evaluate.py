@@ -1,6 +1,6 @@
-"""Evaluates a field of masks against ground truth: dataset-wide mIoU as the field counts it, and where it comes from.
+"""Evaluates a field of masks against ground truth: mIoU over the whole dataset, as papers report it, and the errors behind it.
 
-``evaluate`` is the front door; :mod:`fiftyone_resclip.evaluation.method` is the same as a FiftyOne evaluation method.
+Users call ``evaluate``; :mod:`fiftyone_resclip.evaluation.method` provides the same as a FiftyOne evaluation method.
 """
 
 from __future__ import annotations
@@ -30,36 +30,37 @@ def evaluate(
     overwrite: bool = False,
     progress: Any = None,
 ) -> SemanticEvaluationResults:
-    """Evaluates masks over a collection.
+    """Evaluates the masks of a collection.
 
-    Classes are matched by name, so the two fields may number them differently. A prediction of another size is resized to the
-    ground truth's (nearest pixel).
+    Classes are matched by name, so the two fields may number them differently. A prediction whose size
+    differs is resized to the ground truth's size (nearest pixel).
 
     Args:
         samples: a FiftyOne dataset or view of images or videos
-        pred_field: predicted ``Segmentation`` masks; ``frames.`` before it for those of video frames
+        pred_field: predicted ``Segmentation`` masks; starts with ``frames.`` for masks of video frames
         gt_field: true ``Segmentation`` masks
-        eval_key (None): name to keep the run under, for the App's Model Evaluation panel and the fields of each sample:
-            ``<key>_miou``, ``<key>_accuracy``, ``<key>_worst_class``, ``<key>_unlabelled`` and others. Only then memory grows
-            with the number of images, by the table of confusions that the panel reads
-        ignore_index ("auto"): void values of the ground truth, one or several, or ``None`` for none. By default 255, unless
-            the ground truth has a class of that value: then an error asks. Where classes are told apart by colour, nothing is
-            void by default. Values without a name are void too, and reported. VOC20 is VOC21 with ``(0, 255)``
-        mapping (None): ground-truth class by predicted class, where the names differ; ``None`` for one that counts as unlabelled
-        include_background (True): whether the means over classes count the class called background. Pixels of it that were
-            taken for another class count against that class anyway
-        boundary (None): half the width of the band of boundary IoU, in pixels, or below 1 as share of the diagonal; 0.02 in
-            the paper. By default it is not measured
-        compute_dice (False): whether samples get a field ``<key>_dice`` too
-        overwrite (False): whether a run under the same key is replaced
-        progress (None): whether to show a bar; by default FiftyOne's setting
+        eval_key (None): name to store the run under. The App's Model Evaluation panel then shows it, and each sample gets the
+            fields ``<key>_miou``, ``<key>_accuracy``, ``<key>_worst_class``, ``<key>_unlabelled`` and others. Memory use
+            grows with the number of images only for a stored run, because the panel reads the confusions of every image
+        ignore_index ("auto"): void values of the ground truth, one or several, or ``None`` for none. The default is 255; if
+            the ground truth has a class of that value, an error asks you to choose. Masks that encode classes as colours have
+            no void by default. Values without a name are void too, and are reported. VOC20 is VOC21 with ``(0, 255)``
+        mapping (None): ground-truth class by predicted class where the names differ; map a predicted class to ``None`` to count
+            it as unlabelled
+        include_background (True): whether means over classes include the class called background. Background pixels that were
+            predicted as another class count against that class in either case
+        boundary (None): width of the band of boundary IoU on each side of a border, in pixels, or below 1 as a share of the
+            diagonal; 0.02 in the paper. By default it is not measured
+        compute_dice (False): whether samples also get a field ``<key>_dice``
+        overwrite (False): whether to replace a run under the same key
+        progress (None): whether to show a progress bar; by default FiftyOne's setting
 
     Returns:
-        the results, also what ``dataset.load_evaluation_results(eval_key)`` gives
+        the results, which ``dataset.load_evaluation_results(eval_key)`` also returns
 
     Raises:
-        DatasetError: if a field is missing, of another type or without mask targets, no class is in both, the mapping has a
-            name that is in neither, the key is taken, or no sample has a readable ground truth
+        DatasetError: if a field is missing, has another type or no mask targets, the fields share no class, the mapping has an
+            unknown name, the key is taken, or no sample has a readable ground truth
         ConfigError: if a setting is out of range
     """
     match_classes(samples, pred_field, gt_field, ignore_index, mapping)  # our messages are clearer than FiftyOne's

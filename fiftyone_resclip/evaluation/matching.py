@@ -1,4 +1,4 @@
-"""Which mask values mean the same class in two fields: by name, or by an explicit mapping; nothing is dropped in silence."""
+"""Finds which mask values mean the same class in two fields, by name or by an explicit mapping, and reports what has no match."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from fiftyone_resclip.fields import masks
 from fiftyone_resclip.fields.private import dataset_of, is_frame_field, root_dataset_of
 from fiftyone_resclip.fields.values import Mask, relabel
 
-#: What pixels without a class are called, in FiftyOne's tables too.
+#: Name for pixels without a class, also used in FiftyOne's tables.
 UNLABELLED = "(unlabelled)"
 
-#: Class index of void.
+#: Class index of void pixels.
 VOID = -1
 _UNNAMED = -2
 
 
 @dataclass
 class Count:
-    """What was counted in one image.
+    """Pixels counted in one image.
 
     Attributes:
-        rows: ``(K,)`` true classes of the pairs that occur
-        columns: ``(K,)`` predicted classes, ``C`` for unlabelled; a pair may occur several times
-        pixels: ``(K,)``
+        rows: ``(K,)`` true class of each pair that occurs
+        columns: ``(K,)`` predicted class, ``C`` for unlabelled; a pair may occur several times
+        pixels: ``(K,)`` number of pixels of each pair
         void: pixels that are left out
-        unmatched: pixels by predicted class without partner, which count as unlabelled
-        unnamed: pixels by ground-truth value without a name, which are left out as void
+        unmatched: pixels by predicted class that has no match in the ground truth; they count as unlabelled
+        unnamed: pixels by ground-truth value that has no name; they are left out as void
     """
 
     rows: NDArray[np.int64]
@@ -48,19 +48,19 @@ class Count:
     unnamed: Counter[int] = field(default_factory=Counter)
 
     def add_to(self, confusion: Confusion) -> Confusion:
-        """Adds the pixels to a confusion matrix, ``(C, C + 1)``, and gives it back."""
+        """Adds the pixels to a confusion matrix, ``(C, C + 1)``, in place, and returns it."""
         np.add.at(confusion, (self.rows, self.columns), self.pixels)
         return confusion
 
 
 @dataclass(frozen=True)
 class MaskField:
-    """A field of masks and what its values mean.
+    """A field of masks and the meaning of its values.
 
     Attributes:
-        name: of the field, ``frames.`` included
+        name: name of the field, including ``frames.``
         targets: class name by mask value; colours are ``0xRRGGBB``
-        in_colour: whether classes are told by colour
+        in_colour: whether masks encode classes as colours
     """
 
     name: str
@@ -69,15 +69,15 @@ class MaskField:
 
     @classmethod
     def of(cls, samples: Any, name: str, targets: Mapping[Any, str] | None = None) -> MaskField:
-        """Looks a field up.
+        """Looks up a field.
 
         Args:
             samples: a FiftyOne collection
-            name: of the field
-            targets (None): by default those of the dataset
+            name: name of the field
+            targets (None): class name by mask value; by default those of the dataset
 
         Raises:
-            DatasetError: if the field is missing, holds something else, or has no mask targets
+            DatasetError: if the field is missing, holds something other than masks, or has no valid mask targets
         """
         schema = samples.get_field_schema() if not is_frame_field(samples, name) else samples.get_frame_field_schema()
         short = name.removeprefix("frames.")
@@ -100,16 +100,16 @@ class MaskField:
 
 @dataclass(frozen=True)
 class ClassMatch:
-    """The ground truth's classes, and the values that stand for them in either field.
+    """The classes of the ground truth, and the values that stand for them in both fields.
 
     Attributes:
         truth_field: the ground truth
         pred_field: the prediction
         class_names: ``C`` names, in the order of the ground truth's values
-        truth: class index by ground-truth value; :data:`VOID` for void ones
+        truth: class index by ground-truth value; :data:`VOID` for void values
         prediction: class index by predicted value
-        partners: ground-truth class by predicted class, ``None`` for one without
-        ignore_index: the void values, as a setting
+        partners: matching ground-truth class by predicted class; ``None`` if there is no match
+        ignore_index: the void values, in the form of the setting
     """
 
     truth_field: MaskField
@@ -122,37 +122,37 @@ class ClassMatch:
 
     @property
     def of_frames(self) -> bool:
-        """Whether the masks are of video frames."""
+        """Whether the masks belong to video frames."""
         return self.truth_field.name.startswith("frames.")
 
     @property
     def never_predicted(self) -> tuple[str, ...]:
-        """Classes of the ground truth that no prediction can have."""
+        """Ground-truth classes that no predicted class matches."""
         return tuple(name for name in self.class_names if name not in self.partners.values())
 
     @property
     def background(self) -> str | None:
-        """The class called background; value 0 alone says nothing, it is road in Cityscapes."""
+        """The class called background. Value 0 alone does not mean background: in Cityscapes it is road."""
         return next((name for name in self.class_names if name.casefold() == "background"), None)
 
     def empty(self) -> Confusion:
-        """A confusion matrix without any pixels, ``(C, C + 1)``."""
+        """Returns a confusion matrix of zeros, ``(C, C + 1)``."""
         return np.zeros((len(self.class_names), len(self.class_names) + 1), dtype=np.int64)
 
     def scored(self, include_background: bool) -> list[bool]:
-        """Says of each class whether it counts in means over classes."""
+        """Returns for each class whether it counts in means over classes."""
         return [include_background or name != self.background for name in self.class_names]
 
     def truth_indices(self, mask: Mask) -> NDArray[np.int64]:
-        """Class index per pixel of a ground-truth mask, ``(H, W)``; :data:`VOID` where it is void."""
+        """Returns the class index of each pixel of a ground-truth mask, ``(H, W)``; :data:`VOID` for void pixels."""
         return relabel(mask, self.truth, VOID)
 
     def predicted_indices(self, mask: Mask) -> NDArray[np.int64]:
-        """Class index per pixel of a predicted mask, ``(H, W)``; ``C`` where it is unlabelled."""
+        """Returns the class index of each pixel of a predicted mask, ``(H, W)``; ``C`` for unlabelled pixels."""
         return relabel(mask, self.prediction, len(self.class_names))
 
     def count(self, pairs: ValuePairs) -> Count:
-        """Turns pairs of values into pairs of classes."""
+        """Converts counts of value pairs to counts of class pairs."""
         n_classes = len(self.class_names)
         rows = np.array([self.truth.get(value, _UNNAMED) for value in pairs.truth.tolist()], dtype=np.int64)
         columns = np.array([self.prediction.get(value, n_classes) for value in pairs.prediction.tolist()], dtype=np.int64)
@@ -184,32 +184,32 @@ def match_classes(
         pred_field: predicted masks
         gt_field: true masks
         ignore_index ("auto"): void values of the ground truth
-        mapping (None): ground-truth class by predicted class where the names differ; ``None`` for one without partner
+        mapping (None): ground-truth class by predicted class where the names differ; ``None`` for no match
         mask_targets (None): class name by mask value for both fields; by default those of the dataset
-        require_common (True): whether it is an error if no class is in both
+        require_common (True): whether to raise an error if the fields share no class
 
     Returns:
         the match
 
     Raises:
-        DatasetError: if a field can't be used, no class is in both, or ``mapping`` has a name that is in neither
-        ConfigError: if a void value is out of range
+        DatasetError: if a field can't be used, the fields share no class, or ``mapping`` has an unknown name
+        ConfigError: if a void value is invalid
     """
     if samples.media_type == fo.core.media.GROUP:
         raise DatasetError("samples must be images or videos, but are groups; use select_group_slices()")
     if is_frame_field(samples, pred_field) != is_frame_field(samples, gt_field):
-        raise DatasetError(f"both fields must be of samples or both of frames, but got {pred_field!r} and {gt_field!r}")
+        raise DatasetError(f"both fields must belong to samples or both to frames, but got {pred_field!r} and {gt_field!r}")
     truth_field, predicted = (MaskField.of(samples, name, mask_targets) for name in (gt_field, pred_field))
     ignore_index = resolve_void(ignore_index, gt_field, truth_field.targets, truth_field.in_colour)
     void = void_values(ignore_index)
     class_names = tuple(dict.fromkeys(name for value, name in truth_field.targets.items() if value not in void))
     if UNLABELLED in class_names:
-        raise DatasetError(f"no class may be called {UNLABELLED!r}, which stands for pixels without one; rename it")
+        raise DatasetError(f"no class may be called {UNLABELLED!r}, which stands for pixels without a class; rename it")
     partners = _partners(dict.fromkeys(predicted.targets.values()), class_names, mapping or {})
     if require_common and not any(partners.values()):
         raise DatasetError(
             f"{pred_field!r} and {gt_field!r} must share class names, but have {sorted(partners)} and {sorted(class_names)}; "
-            "pass mapping={'predicted': 'true', ...} where they differ"
+            "pass mapping={'predicted': 'true', ...} for names that differ"
         )
     index = {name: number for number, name in enumerate(class_names)}
     truth = {value: VOID if value in void else index[name] for value, name in truth_field.targets.items()}

@@ -1,7 +1,7 @@
-"""The FiftyOne evaluation method: what ``evaluate_segmentations(method="resclip")`` runs, keeps, renames and deletes.
+"""The FiftyOne evaluation method: runs, stores, renames and deletes what ``evaluate_segmentations(method="resclip")`` computes.
 
-FiftyOne stores the path of the config class and finds the method by leaving ``Config`` off its name, so both stay here, under
-these names: runs that were kept earlier are loaded by them. Importing this module tells FiftyOne the method's name.
+FiftyOne stores the path of the config class and finds the method by removing ``Config`` from its name. Both classes must
+stay in this module and keep their names, or stored runs can't be loaded. Importing this module registers the method in FiftyOne.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fiftyone_resclip.fields.private import dataset_of, delete_empty_sidebar_gro
 
 #: The method's name in ``fo.evaluation_config`` and in ``evaluate_segmentations(method=...)``.
 METHOD = "resclip"
-WORKERS = min(4, os.cpu_count() or 1)  # decoding is most of the work, and releases the interpreter's lock
+WORKERS = min(4, os.cpu_count() or 1)  # most of the work is decoding, which releases the GIL
 _AHEAD = 4 * WORKERS
 
 
@@ -36,8 +36,8 @@ class SemanticEvaluationConfig(SegmentationEvaluationConfig):  # type: ignore[mi
     Args:
         pred_field: predicted masks
         gt_field: true masks
-        custom_metrics (None): FiftyOne's
-        **settings: those of :class:`~fiftyone_resclip.evaluation.settings.EvaluationSettings`
+        custom_metrics (None): FiftyOne's setting of that name
+        **settings: the fields of :class:`~fiftyone_resclip.evaluation.settings.EvaluationSettings`
 
     Raises:
         ConfigError: if a setting is unknown or out of range
@@ -53,19 +53,19 @@ class SemanticEvaluationConfig(SegmentationEvaluationConfig):  # type: ignore[mi
 
     @property
     def method(self) -> str:
-        """The method's name, as FiftyOne lists it."""
+        """Name of the method in FiftyOne."""
         return METHOD
 
 
 class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
-    """Counts pixels by class over the whole collection, then takes ratios.
+    """Counts pixels by class over the whole collection, then computes the metrics.
 
     Args:
         config: the settings
     """
 
     def register_run(self, samples: Any, key: str | None, overwrite: bool = True, cleanup: bool = True) -> None:
-        """Only looks whether the run can be kept: FiftyOne would put it in the place of an earlier one before a mask is read."""
+        """Only checks whether the run can be stored. FiftyOne's version would replace an earlier run before any mask is read."""
         if key is not None:
             try:
                 self.validate_run(samples, key, overwrite=overwrite)
@@ -74,11 +74,11 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
             taken = set() if samples.has_evaluation(key) else self._owned(samples, key)
             if taken:
                 raise DatasetError(
-                    f"eval key {key!r} would fill fields that are there: {', '.join(sorted(taken))}; choose another"
+                    f"eval key {key!r} would overwrite existing fields: {', '.join(sorted(taken))}; choose another"
                 )
 
     def register_samples(self, samples: Any, eval_key: str | None) -> None:
-        """Left to :meth:`evaluate_samples`, which declares fields once it is sure that it can fill them."""
+        """Does nothing: :meth:`evaluate_samples` declares the fields, once it has values for them."""
 
     def evaluate_samples(
         self, samples: Any, eval_key: str | None = None, mask_targets: Mapping[Any, str] | None = None, progress: Any = None
@@ -87,21 +87,21 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
 
         Args:
             samples: a FiftyOne dataset or view
-            eval_key (None): name to keep the run under
+            eval_key (None): name to store the run under
             mask_targets (None): class name by mask value for both fields; by default those of the dataset
-            progress (None): whether to show a bar
+            progress (None): whether to show a progress bar
 
         Returns:
             the results
 
         Raises:
-            DatasetError: as :func:`fiftyone_resclip.evaluate`
+            DatasetError: as in :func:`fiftyone_resclip.evaluate`
         """
         config = self.config
         match = match_classes(
             samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping, mask_targets=mask_targets
         )
-        config.ignore_index = match.ignore_index  # the run remembers what the default came to
+        config.ignore_index = match.ignore_index  # store the resolved default with the run
         if not config.include_background and match.background is None:
             raise DatasetError(
                 f"include_background=False needs a class called background in {config.gt_field!r}; "
@@ -112,14 +112,14 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         if not total.images:
             why = next(iter(total.without_truth.values()), "the collection is empty")
             raise DatasetError(f"no sample has a readable mask in {config.gt_field!r}, so nothing can be evaluated: {why}")
-        if eval_key is not None:  # only now: an earlier run under the key is replaced when there is something to put in its place
+        if eval_key is not None:  # not before: an earlier run under the key must survive if this one fails
             super().register_run(samples, eval_key)
             self._declare(samples, eval_key)
             write_fields(samples, self._named(values, eval_key))
         return SemanticEvaluationResults.of(samples, config, eval_key, total, backend=self)
 
     def _count(self, samples: Any, total: Total, progress: Any) -> dict[str, dict[int | None, dict[str, Any]]]:
-        """Counts all images into ``total``; gives the figures of samples, and of frames by number, if they are kept."""
+        """Adds all images to ``total``; for a stored run, returns metrics by sample id and frame (``None`` for the sample)."""
         view = samples.select_fields([self.config.pred_field, self.config.gt_field])
         scored, class_names = total.match.scored(self.config.include_background), total.match.class_names
         values: dict[str, dict[int | None, dict[str, Any]]] = {}
@@ -132,7 +132,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         return values
 
     def _outcomes(self, view: Any, match: ClassMatch, progress: Any) -> Iterator[tuple[str, Outcome]]:
-        """Images in order, each with the id of its sample; a few are read ahead, in threads."""
+        """Yields the images in order, each with the id of its sample; threads read a few of them ahead."""
         waiting: deque[tuple[str, Future[Outcome]]] = deque()
         with ThreadPoolExecutor(WORKERS) as pool:
             for sample in view.iter_samples(progress=progress):
@@ -144,7 +144,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
             yield from ((sample_id, job.result()) for sample_id, job in waiting)
 
     def _named(self, values: Mapping[str, Any], eval_key: str) -> dict[str, dict[int | None, dict[str, Any]]]:
-        """Figures under the names of their fields."""
+        """Renames the metrics to the names of their fields."""
         names = {name: f"{eval_key}_{name}" for name in FIELDS if name != "dice" or self.config.compute_dice}
         return {
             sample: {frame: {field: figures[name] for name, field in names.items()} for frame, figures in frames.items()}
@@ -152,13 +152,13 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         }
 
     def get_fields(self, samples: Any, eval_key: str, include_custom_metrics: bool = True) -> list[str]:
-        """Lists the fields of a run, FiftyOne's and ours."""
+        """Lists the fields of a run: those that FiftyOne adds and ours."""
         names = super().get_fields(samples, eval_key, include_custom_metrics=include_custom_metrics)
         prefixes = ("", "frames.") if is_frame_field(samples, self.config.gt_field) else ("",)
         return [*names, *(f"{prefix}{eval_key}_{name}" for prefix in prefixes for name in _OWN_FIELDS)]
 
     def cleanup(self, samples: Any, eval_key: str) -> None:
-        """Deletes a run's fields."""
+        """Deletes the fields of a run."""
         names = self.get_fields(dataset_of(samples), eval_key, include_custom_metrics=False)
         ours = [name for name in names if not name.startswith("frames.")]
         dataset_of(samples).delete_sample_fields(ours, error_level=1)
@@ -169,7 +169,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         delete_empty_sidebar_group(samples, eval_key)
 
     def _owned(self, samples: Any, eval_key: str) -> set[str]:
-        """Fields that a run under this key would fill, and that are there already."""
+        """Returns the existing fields that a run under this key would overwrite."""
         existing = {
             *dataset_of(samples).get_field_schema(),
             *(f"frames.{n}" for n in dataset_of(samples).get_frame_field_schema() or ()),
@@ -188,7 +188,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
 
 _OWN_FIELDS = {"miou": fo.FloatField, "worst_class": fo.StringField, "unlabelled": fo.FloatField}
 
-# FiftyOne knows methods by name through this mapping.
+# FiftyOne finds methods by name in this mapping.
 fo.evaluation_config.segmentation_backends.setdefault(
     METHOD, {"config_cls": f"{SemanticEvaluationConfig.__module__}.{SemanticEvaluationConfig.__name__}"}
 )

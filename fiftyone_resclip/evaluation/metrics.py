@@ -1,7 +1,7 @@
-"""Segmentation metrics from integer counts, as the field counts them: numpy only, no files, no FiftyOne.
+"""Computes the usual segmentation metrics from integer counts. Uses only numpy: no files, no FiftyOne.
 
-Counts are summed over the whole dataset before any ratio is taken. A confusion matrix has a row per ground-truth class and a
-column per predicted class, plus a last column for pixels that were left unlabelled: those are misses, never right.
+Counts are summed over the whole dataset before any ratio is computed. A confusion matrix has a row per ground-truth class and a
+column per predicted class, plus a last column for unlabelled pixels, which count as misses.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class ValuePairs(NamedTuple):
 
 
 def value_pairs(truth: Mask, prediction: Mask) -> ValuePairs:
-    """Counts the pairs of values of two masks. What they mean is decided on the few pairs, not on every pixel.
+    """Counts the pairs of values in two masks, so that callers map a few pairs to classes instead of every pixel.
 
     Args:
-        truth: ``(H, W)`` integers of any width
-        prediction: ``(H, W)`` integers of any width
+        truth: ``(H, W)``, any integer type
+        prediction: ``(H, W)``, any integer type
 
     Returns:
-        the pairs, ordered by truth, then prediction
+        the pairs, sorted by truth, then by prediction
 
     Raises:
-        ShapeError: if the two differ in size
+        ShapeError: if the masks differ in size
     """
     if truth.shape != prediction.shape:
         raise ShapeError(f"truth and prediction must have the same size, but got {truth.shape} and {prediction.shape}")
@@ -51,7 +51,7 @@ def value_pairs(truth: Mask, prediction: Mask) -> ValuePairs:
         nothing = np.zeros(0, dtype=np.int64)
         return ValuePairs(nothing, nothing, nothing)
     flat, other = truth.ravel(), prediction.ravel()
-    # Masks are patches: looking at the ends of runs takes a fifth of the time of looking at every pixel.
+    # Masks consist of patches, so counting runs of equal pixels takes a fifth of the time of counting every pixel.
     ends = np.append(np.flatnonzero((flat[1:] != flat[:-1]) | (other[1:] != other[:-1])), flat.size - 1)
     truth_values, rows = value_codes(flat[ends])
     values, columns = value_codes(other[ends])
@@ -78,7 +78,7 @@ def confusion_matrix(truth: Mask, prediction: Mask, n_classes: int) -> Confusion
         ``(C, C + 1)`` int64; the last column counts unlabelled pixels
 
     Raises:
-        ShapeError: if the two differ in size
+        ShapeError: if the masks differ in size
     """
     pairs = value_pairs(truth, prediction)
     counted = (pairs.truth >= 0) & (pairs.truth < n_classes)
@@ -90,7 +90,7 @@ def confusion_matrix(truth: Mask, prediction: Mask, n_classes: int) -> Confusion
 
 
 def iou(confusion: Confusion) -> NDArray[np.float64]:
-    """Gives each class its intersection over union.
+    """Computes the intersection over union of each class.
 
     Args:
         confusion: from :func:`confusion_matrix`, summed over the dataset
@@ -103,12 +103,12 @@ def iou(confusion: Confusion) -> NDArray[np.float64]:
 
 
 def miou(confusion: Confusion) -> float:
-    """Gives the mean of :func:`iou` over classes that occur, in [0, 1]; NaN if none does."""
+    """Computes the mean of :func:`iou` over the classes that occur, in [0, 1]; NaN if none does."""
     return mean(iou(confusion))
 
 
 def dice(confusion: Confusion) -> NDArray[np.float64]:
-    """Gives each class its Dice coefficient, twice the intersection over the sum of both areas.
+    """Computes the Dice coefficient of each class: twice the intersection over the sum of both areas.
 
     Args:
         confusion: from :func:`confusion_matrix`, summed over the dataset
@@ -121,30 +121,30 @@ def dice(confusion: Confusion) -> NDArray[np.float64]:
 
 
 def pixel_accuracy(confusion: Confusion) -> float:
-    """Gives the share of labelled ground-truth pixels that are right (aAcc), in [0, 1]; NaN if there are none."""
+    """Computes the share of counted pixels that are correct (aAcc), in [0, 1]; NaN if there are none."""
     total = confusion.sum()
     return float(_counts(confusion)[0].sum() / total) if total else float("nan")
 
 
 def recall(confusion: Confusion) -> NDArray[np.float64]:
-    """Gives the share of each class's ground truth that is right, ``(C,)`` in [0, 1]; NaN for a class without any."""
+    """Computes the share of each class's true pixels that are correct, ``(C,)`` in [0, 1]; NaN for a class without any."""
     right, in_truth, _ = _counts(confusion)
     return _ratio(right, in_truth)
 
 
 def precision(confusion: Confusion) -> NDArray[np.float64]:
-    """Gives the share of each class's predicted pixels that is right, ``(C,)`` in [0, 1]; NaN for a class without any."""
+    """Computes the share of each class's predicted pixels that are correct, ``(C,)`` in [0, 1]; NaN for a class without any."""
     right, _, predicted = _counts(confusion)
     return _ratio(right, predicted)
 
 
 def mean_accuracy(confusion: Confusion) -> float:
-    """Gives the mean recall over classes of the ground truth (mAcc), in [0, 1]; NaN if there are none."""
+    """Computes the mean recall over the classes of the ground truth (mAcc), in [0, 1]; NaN if there are none."""
     return mean(recall(confusion))
 
 
 def frequency_weighted_iou(confusion: Confusion, scored: Sequence[bool] | None = None) -> float:
-    """Gives the mean of :func:`iou`, each class weighing as much as it has ground truth.
+    """Computes the mean of :func:`iou`, weighted by the ground-truth pixels of each class.
 
     Args:
         confusion: from :func:`confusion_matrix`, summed over the dataset
@@ -159,13 +159,13 @@ def frequency_weighted_iou(confusion: Confusion, scored: Sequence[bool] | None =
 
 
 def mean(values: NDArray[np.float64]) -> float:
-    """Gives the mean of those values that are numbers; NaN if none is."""
+    """Computes the mean of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 def _counts(confusion: Confusion) -> tuple[Confusion, Confusion, Confusion]:
-    """Right, true and predicted pixels of each class."""
+    """Returns the numbers of correct, true and predicted pixels of each class."""
     return np.diagonal(confusion), confusion.sum(axis=1), confusion[:, :-1].sum(axis=0)
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation gives: figures in percent from one confusion matrix, and which images they come from."""
+"""Results of an evaluation: metrics in percent from one confusion matrix, and the images behind them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from fiftyone.utils.eval.segmentation import SegmentationResults
 from numpy.typing import NDArray
+from tabulate import tabulate
 
 from fiftyone_resclip.errors import DatasetError, unknown
 from fiftyone_resclip.evaluation import metrics
@@ -18,20 +19,20 @@ from fiftyone_resclip.evaluation.counting import Total
 from fiftyone_resclip.evaluation.matching import UNLABELLED
 from fiftyone_resclip.fields.private import is_frame_field
 
-#: What samples are told of themselves; see :func:`per_image`.
+#: Metrics stored on each sample; see :func:`per_image`.
 FIELDS = ("accuracy", "precision", "recall", "miou", "worst_class", "unlabelled", "dice")
 
 
 class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # FiftyOne has no type information
-    """Results of :func:`fiftyone_resclip.evaluate`. All figures are in percent.
+    """Results of :func:`fiftyone_resclip.evaluate`. Metrics are in percent.
 
-    FiftyOne's own methods work too (``report``, ``plot_confusion_matrix``, ``use_subset`` ...); for them ``classes`` ends with
+    FiftyOne's own methods work too (``report``, ``plot_confusion_matrix``, ``use_subset`` ...). For them, ``classes`` ends with
     :data:`UNLABELLED`, and ``pixel_confusion_matrix`` has a row and a column for it.
 
     Args:
-        *args: as FiftyOne's ``SegmentationResults``
-        details (None): plain values: what was counted, and what was not
-        **kwargs: as FiftyOne's ``SegmentationResults``
+        *args: arguments of FiftyOne's ``SegmentationResults``
+        details (None): plain values that describe what was counted and what was not
+        **kwargs: arguments of FiftyOne's ``SegmentationResults``
     """
 
     def __init__(self, *args: Any, details: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -40,7 +41,7 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
 
     @classmethod
     def of(cls, samples: Any, config: Any, eval_key: str | None, total: Total, backend: Any) -> SemanticEvaluationResults:
-        """Makes results from a finished count."""
+        """Creates results from a finished count."""
         match = total.match
         square = np.vstack([total.confusion, np.zeros_like(total.confusion[:1])])
         unmatched = dict.fromkeys((name for name, partner in match.partners.items() if partner is None), 0)
@@ -70,7 +71,7 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The ground truth's classes."""
+        """Classes of the ground truth."""
         return tuple(str(name) for name in self.classes[:-1])
 
     @property
@@ -96,17 +97,17 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
 
     @property
     def pixel_accuracy(self) -> float:
-        """Share of right pixels (aAcc)."""
+        """Share of correct pixels (aAcc)."""
         return 100 * metrics.pixel_accuracy(self.confusion)
 
     @property
     def frequency_weighted_iou(self) -> float:
-        """Mean IoU, each class weighing as much as it has ground truth."""
+        """Mean IoU, weighted by the ground-truth pixels of each class."""
         return 100 * metrics.frequency_weighted_iou(self.confusion, self.details["scored"])
 
     @property
     def boundary_miou(self) -> float:
-        """Mean of :attr:`boundary_iou` over the classes that occur; NaN if it was not asked for."""
+        """Mean of :attr:`boundary_iou` over the classes that occur; NaN if it was not requested."""
         return self._mean(self._boundary.iou) if self._boundary else math.nan
 
     @property
@@ -121,27 +122,27 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
 
     @property
     def recall(self) -> dict[str, float]:
-        """Share of its ground truth that is right, by class name; NaN for a class without any."""
+        """Share of the ground-truth pixels that are correct, by class name; NaN for a class without any."""
         return self._by_class(metrics.recall(self.confusion))
 
     @property
     def precision(self) -> dict[str, float]:
-        """Share of its predicted pixels that is right, by class name; NaN for a class without any."""
+        """Share of the predicted pixels that are correct, by class name; NaN for a class without any."""
         return self._by_class(metrics.precision(self.confusion))
 
     @property
     def boundary_iou(self) -> dict[str, float]:
-        """IoU within the band along borders by class name; empty if it was not asked for."""
+        """IoU within the band along borders, by class name; empty if it was not requested."""
         return self._by_class(self._boundary.iou) if self._boundary else {}
 
     @property
     def interior_accuracy(self) -> float:
-        """Share of right pixels away from the truth's borders; NaN if boundaries were not asked for."""
+        """Share of correct pixels away from the ground truth's borders; NaN if boundary IoU was not requested."""
         return 100 * metrics.pixel_accuracy(self.confusion - self._boundary.confusion) if self._boundary else math.nan
 
     @property
     def border_accuracy(self) -> float:
-        """Share of right pixels near the truth's borders; NaN if boundaries were not asked for."""
+        """Share of correct pixels near the ground truth's borders; NaN if boundary IoU was not requested."""
         return 100 * metrics.pixel_accuracy(self._boundary.confusion) if self._boundary else math.nan
 
     @property
@@ -151,43 +152,43 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
 
     @property
     def unmatched(self) -> dict[str, int]:
-        """Predicted classes that the ground truth does not have, with the pixels that count as unlabelled for it."""
+        """Pixels by predicted class that has no match in the ground truth; they count as unlabelled."""
         return dict(self.details["unmatched"])
 
     @property
     def never_predicted(self) -> tuple[str, ...]:
-        """Classes of the ground truth that the prediction does not have; all their pixels are misses."""
+        """Ground-truth classes that no predicted class matches; all their pixels are misses."""
         return tuple(self.details["never_predicted"])
 
     @property
     def unnamed(self) -> dict[int, int]:
-        """Ground-truth values without a name, with their pixels; they were left out as void."""
+        """Pixels by ground-truth value that has no name; they were left out as void."""
         return {int(value): pixels for value, pixels in self.details["unnamed"].items()}
 
     @property
     def without_prediction(self) -> dict[str, str]:
-        """Reason by image whose prediction is missing or unreadable; all its pixels count as unlabelled."""
+        """Images whose prediction is missing or unreadable, each with the reason; all their pixels count as unlabelled."""
         return dict(self.details["without_prediction"])
 
     @property
     def without_truth(self) -> dict[str, str]:
-        """Reason by image whose ground truth is missing or unreadable; it is not counted."""
+        """Images whose ground truth is missing or unreadable, each with the reason; they are not counted."""
         return dict(self.details["without_truth"])
 
     @property
     def resized(self) -> dict[str, str]:
-        """Sizes by image whose prediction was resized to its ground truth."""
+        """Images whose prediction was resized to the ground truth's size, each with both sizes."""
         return dict(self.details["resized"])
 
     def images_with(self, truth: str, predicted: str) -> list[tuple[str, int]]:
-        """Finds the images that a cell of the confusion matrix comes from.
+        """Finds the images that have pixels in a cell of the confusion matrix.
 
         Args:
             truth: a class of the ground truth
-            predicted: the class its pixels were taken for, or :data:`UNLABELLED`
+            predicted: the class that was predicted instead, or :data:`UNLABELLED`
 
         Returns:
-            sample ids and pixels, most first; for videos pixels are summed over frames
+            sample ids and numbers of pixels, largest number first; for videos, summed over frames
 
         Raises:
             DatasetError: if a class is unknown, or the evaluation was run without an eval key
@@ -196,13 +197,13 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
         return self._images((self.ytrue == truth) & (self.ypred == predicted))
 
     def images_wrong_on(self, name: str) -> list[tuple[str, int]]:
-        """Finds the images where a class was missed or seen wrongly.
+        """Finds the images where a class was missed or wrongly predicted.
 
         Args:
             name: a class of the ground truth
 
         Returns:
-            sample ids and pixels, most first
+            sample ids and numbers of pixels, largest number first
 
         Raises:
             DatasetError: if the class is unknown, or the evaluation was run without an eval key
@@ -215,24 +216,24 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
             if name not in self.classes:
                 raise DatasetError(unknown("class", name, map(str, self.classes)))
         if self.ytrue_ids is None:
-            raise DatasetError("images are known of runs that were kept only; evaluate with an eval_key")
+            raise DatasetError("only a stored run knows its images; evaluate with an eval_key")
 
     def _images(self, chosen: NDArray[np.bool_]) -> list[tuple[str, int]]:
         sample_of = _sample_by_label(self.samples, self.config.gt_field)
         pixels: defaultdict[str, int] = defaultdict(int)
         for label_id, weight in zip(self.ytrue_ids[chosen], self.weights[chosen], strict=True):
-            if label_id in sample_of:  # a sample may have gone since
+            if label_id in sample_of:  # the sample may have been deleted since
                 pixels[sample_of[label_id]] += int(weight)
         return sorted(pixels.items(), key=lambda item: (-item[1], item[0]))
 
     def __str__(self) -> str:
-        width = max(map(len, self.class_names))
-        rows = [f"{name:<{width}}  {'–' if math.isnan(value) else f'{value:6.2f}'}" for name, value in self.iou.items()]
-        return "\n".join([self.headline, *rows, *self.notes()])
+        rows = [(name, "–" if math.isnan(value) else f"{value:.2f}") for name, value in self.iou.items()]
+        table = tabulate(rows, tablefmt="plain", colalign=("left", "right"), disable_numparse=True)
+        return "\n".join([self.headline, table, *self.notes()])
 
     @property
     def headline(self) -> str:
-        """The figures in one line, with how much of the ground truth they leave out."""
+        """Main metrics in one line, with the share of the ground truth that is void."""
         figures = f"mIoU {self.miou:.2f} %, pixel accuracy {self.pixel_accuracy:.2f} %, {self.images} images"
         return f"{figures}, {100 * self.void_share:.1f} % of pixels void" if self.void_share else figures
 
@@ -243,12 +244,14 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
         return void / (void + counted) if void else 0.0
 
     def notes(self) -> list[str]:
-        """Words all that was not counted as it stands: classes without partner, values without name, masks without use."""
+        """Lists what was not counted as it is: classes without a match, values without a name, and missing or resized masks."""
         notes = [
-            f"predicted class without partner, counted as unlabelled: {name} ({pixels} pixels)"
+            f"predicted class without a match in the ground truth, counted as unlabelled: {name} ({pixels} pixels)"
             for name, pixels in self.unmatched.items()
         ]
-        notes += [f"class that no prediction can have, all of it missed: {name}" for name in self.never_predicted]
+        notes += [
+            f"ground-truth class without a match in the prediction, counted as missed: {name}" for name in self.never_predicted
+        ]
         notes += [
             f"ground-truth value without a name, not counted: {value} ({pixels} pixels)" for value, pixels in self.unnamed.items()
         ]
@@ -270,17 +273,17 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
 
 
 def per_image(confusion: metrics.Confusion, class_names: Sequence[str], scored: Sequence[bool]) -> dict[str, Any]:
-    """Gives the figures of one image, for sorting: never the mean of them as a result.
+    """Computes the metrics of one image. They are meant for sorting; their mean is not a dataset metric.
 
     Args:
-        confusion: of the image, ``(C, C + 1)``
-        class_names: of the rows
-        scored: whether a class counts in means
+        confusion: confusion matrix of the image, ``(C, C + 1)``
+        class_names: classes of the rows
+        scored: for each class, whether it counts in means
 
     Returns:
-        values in [0, 1] by name: ``accuracy``, ``precision`` (share of right among labelled pixels), ``recall`` (as
-        ``accuracy``: void is not counted), ``miou`` over the classes in its ground truth, ``worst_class`` (the one with the
-        lowest IoU), ``unlabelled`` (share of pixels), ``dice`` (as ``miou``); ``None`` where there is nothing to count
+        values in [0, 1] by name: ``accuracy``, ``precision`` (share of labelled pixels that are correct), ``recall`` (equals
+        ``accuracy``), ``miou`` and ``dice`` (means over the classes in its ground truth) and ``unlabelled`` (share of pixels);
+        also ``worst_class``, the name of the class with the lowest IoU. ``None`` where there is nothing to count
     """
     pixels, present = int(confusion.sum()), (confusion.sum(axis=1) > 0) & np.array(scored)
     if not pixels:
@@ -300,7 +303,7 @@ def per_image(confusion: metrics.Confusion, class_names: Sequence[str], scored: 
 
 
 def _sample_by_label(samples: Any, gt_field: str) -> dict[str, str]:
-    """Sample id by the id of its ground-truth label; for videos, of any frame's."""
+    """Returns the sample id for each ground-truth label id; for videos, for the label of each frame."""
     ids, labels = samples.values(["id", f"{gt_field}.id"])
     if is_frame_field(samples, gt_field):
         return {label: sample for sample, of_frames in zip(ids, labels, strict=True) for label in of_frames or ()}
@@ -308,5 +311,5 @@ def _sample_by_label(samples: Any, gt_field: str) -> dict[str, str]:
 
 
 def _panel_metric(label: str, value: float) -> dict[str, Any]:
-    """A figure in the form that the App's panel shows beside its own."""
+    """Returns a metric in the form that the App's panel shows next to its own metrics."""
     return {"key": label, "value": round(value, 2), "label": f"{label} (%)", "lower_is_better": False}

@@ -1,4 +1,4 @@
-"""The settings of an evaluation, defined once: for Python, the App, the stored run and the command line."""
+"""Settings of an evaluation, defined once for Python, the App, stored runs and the command line."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fiftyone_resclip.evaluation.void import AUTO, Ignored
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How masks are compared; see :func:`fiftyone_resclip.evaluate` for what each setting means.
+    """Settings for comparing masks; :func:`fiftyone_resclip.evaluate` explains each of them.
 
     Attributes:
         ignore_index: void values of the ground truth
         mapping: ground-truth class by predicted class where the names differ
-        include_background: whether means over classes count the background
-        boundary: band of boundary IoU, in pixels or as a share of the diagonal; ``None`` does not measure it
-        compute_dice: whether samples get a Dice field
+        include_background: whether means over classes include the background
+        boundary: width of the band of boundary IoU, in pixels or as a share of the diagonal; ``None`` to skip boundary IoU
+        compute_dice: whether samples also get a Dice field
 
     Raises:
         ConfigError: if ``boundary`` is out of range
@@ -33,7 +33,7 @@ class EvaluationSettings:
     def __post_init__(self) -> None:
         if self.boundary is not None:
             radius_px(self.boundary, (1, 1))
-        if isinstance(self.ignore_index, (tuple, set)):  # the database knows lists only
+        if isinstance(self.ignore_index, (tuple, set)):  # the database can only store lists
             object.__setattr__(self, "ignore_index", list(self.ignore_index))
         if self.mapping is not None:
             object.__setattr__(self, "mapping", dict(self.mapping))

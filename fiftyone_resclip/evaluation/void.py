@@ -1,4 +1,4 @@
-"""Void: the values of the ground truth that are not counted, as users write them and as the default decides."""
+"""Void values: ground-truth values that are not counted. Parses what users write and resolves the default."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from fiftyone_resclip.errors import ConfigError, DatasetError
 
 Ignored = int | str | Collection[int | str] | None
 
-#: The default: :data:`DEFAULT_VALUE`, but an error asks if the ground truth uses that value for a class.
+#: The default: :data:`DEFAULT_VALUE` is void, or an error is raised if the ground truth uses that value for a class.
 AUTO: Final = "auto"
 DEFAULT_VALUE: Final = 255
 
-#: Names that mark a value as void, so that 255 may have one of them and still be void by default.
+#: Names that mean void: if 255 has one of them, it is still void by default.
 _VOID_NAMES = {"void", "ignore", "ignored", "unlabeled", "unlabelled", "unknown", "255"}
 _LARGEST_VALUE = 0xFFFFFF
 
 
 def parse_void(text: str) -> Ignored:
-    """Reads void values that a user typed.
+    """Parses void values that a user typed.
 
     Args:
-        text: numbers or ``#rrggbb``, separated by commas; nothing for no void; ``"auto"`` for the default
+        text: numbers or ``#rrggbb`` colours, separated by commas; empty for no void; ``"auto"`` for the default
 
     Returns:
         a value for ``ignore_index``
@@ -44,41 +44,41 @@ def parse_void(text: str) -> Ignored:
 
 
 def resolve_void(ignore_index: Ignored, field: str, targets: Mapping[int, str], in_colour: bool) -> Ignored:
-    """Decides what the default means for a ground truth; an explicit value stays as it is.
+    """Resolves the default for a ground truth; explicit values stay unchanged.
 
     Args:
-        ignore_index: as the user gave it
-        field: of the ground truth, for the message
+        ignore_index: the user's setting
+        field: ground-truth field, for the error message
         targets: class name by value
-        in_colour: whether classes are told apart by colour
+        in_colour: whether masks encode classes as colours
 
     Returns:
-        the values that are void, never :data:`AUTO`
+        the void values, never :data:`AUTO`
 
     Raises:
-        DatasetError: if the default would leave out a class of the ground truth
+        DatasetError: if the default value is a class of the ground truth
     """
     if in_colour and ignore_index in (AUTO, DEFAULT_VALUE):
-        return None  # as a colour, 255 would be blue
+        return None  # read as a colour, 255 would be blue
     if ignore_index != AUTO:
         return ignore_index
     name = targets.get(DEFAULT_VALUE)
     if name is not None and name.casefold() not in _VOID_NAMES:
         raise DatasetError(
-            f"value {DEFAULT_VALUE} of {field!r} is void by default, but also the class {name!r}; pass "
+            f"value {DEFAULT_VALUE} of {field!r} is void by default, but it is also the class {name!r}; pass "
             f"ignore_index=None to count it, or ignore_index={DEFAULT_VALUE} to leave it out"
         )
     return DEFAULT_VALUE
 
 
 def void_values(ignore_index: Ignored) -> set[int]:
-    """Returns the mask values that ``ignore_index`` stands for; colours become ``0xRRGGBB``.
+    """Returns the void mask values as numbers; colours become ``0xRRGGBB``.
 
     Args:
         ignore_index: one value, several, or ``None``
 
     Returns:
-        the values
+        mask values
 
     Raises:
         ConfigError: if a value is negative, too large, or neither a number nor a colour

@@ -1,4 +1,4 @@
-"""Why a patch got its label: what it attends to in each part of the method."""
+"""Shows why a patch got its label: what it attends to in each part of the method."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from fiftyone_resclip.segmenter import ResCLIP
 
 
 class AttentionRows(NamedTuple):
-    """How much one patch attends to each patch of its window, mean over heads.
+    """How much one patch attends to each patch of its window, averaged over the heads.
 
     Attributes:
         box: the window, in pixels of the image
         patch: row and column of the patch in the window's grid
         rcs: mean attention of the earlier blocks, ``(h, w)`` in [0, 1]; ``None`` without RCS
         sfr: the feedback of the first segmentation, ``(h, w)`` in [0, 1]; ``None`` without SFR
-        final: attention of the last block with all in it, ``(h, w)``; the whole row, class token included, sums to RCS's gain
+        final: attention of the last block, with RCS and SFR applied, ``(h, w)``; with the class token, it sums to RCS's gain
     """
 
     box: Box
@@ -31,7 +31,7 @@ class AttentionRows(NamedTuple):
 
 
 class _Observed(ResCLIP):
-    """The method as it runs, remembering what its last block was given in the final pass."""
+    """The method, which also remembers the inputs of its last block in the final pass."""
 
     given: tuple[Trunk, Tensor | None, Tensor | None]
 
@@ -41,22 +41,22 @@ class _Observed(ResCLIP):
     def last_block(
         self, trunk: Trunk, text_features: Tensor, *, residual: Tensor | None = None, feedback: Tensor | None = None
     ) -> Tensor:
-        """Runs the last block."""
+        """Runs the last block and remembers its inputs."""
         self.given = trunk, residual, feedback
         return super().last_block(trunk, text_features, residual=residual, feedback=feedback)
 
 
 @torch.inference_mode()
 def attention_rows(segmenter: ResCLIP, image: Tensor, point: tuple[float, float]) -> AttentionRows:
-    """Returns the attention of the patch at a point; where windows overlap, in the one whose centre is nearest.
+    """Returns the attention of the patch at a point, in the window whose centre is nearest to the point.
 
     Args:
-        segmenter: the method with its words; SFR depends on them
-        image: at network size, ``(3, H, W)`` uint8
+        segmenter: the method with its words, which SFR depends on
+        image: the image at network size, ``(3, H, W)`` uint8
         point: row and column in pixels of the image
 
     Returns:
-        the rows
+        one row of attention for each part of the method
     """
     box = _nearest_box(window_boxes((image.shape[1], image.shape[2]), segmenter.config.window), point)
     observed = _Observed(segmenter)
@@ -86,7 +86,7 @@ def _nearest_box(boxes: list[Box], point: tuple[float, float]) -> Box:
 
 
 def _patch_at(box: Box, point: tuple[float, float], grid_hw: tuple[int, int]) -> tuple[int, int]:
-    """The patch a point lies in; scores are stretched over the whole window, and so are patches here."""
+    """The patch that contains a point. As for the scores, the grid of patches is stretched over the whole window."""
     sides = (box.bottom - box.top, box.right - box.left)
     starts = (box.top, box.left)
     row, column = (

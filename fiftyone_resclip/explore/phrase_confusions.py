@@ -1,4 +1,4 @@
-"""Which word takes pixels from which class: synonyms analysed against ground truth."""
+"""Compares phrases with ground truth: counts the pixels of each class that each phrase wins."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fiftyone_resclip.segmenter import ResCLIP
 
 
 class Taken(NamedTuple):
-    """Pixels that a phrase won.
+    """The pixels of one class that a phrase won.
 
     Attributes:
         phrase: the phrase
         phrase_class: the class it stands for
-        truth: the class of the pixels
-        pixels: how many
-        share: of all pixels of ``truth``, in [0, 1]
+        truth: the true class of the pixels
+        pixels: number of pixels
+        share: their share of all pixels of ``truth``, in [0, 1]
     """
 
     phrase: str
@@ -35,18 +35,18 @@ class Taken(NamedTuple):
 
     @property
     def right(self) -> bool:
-        """Whether the phrase stands for the class of the pixels."""
+        """Whether the phrase belongs to the true class of the pixels."""
         return self.phrase_class == self.truth
 
 
 @dataclass(frozen=True)
 class PhraseTable:
-    """Pixels by true class and winning phrase.
+    """Numbers of pixels by true class and winning phrase.
 
     Attributes:
-        truths: ``C`` classes of the ground truth
-        phrases: ``Q`` phrases, each with its class
-        pixels: ``(C, Q)``
+        truths: the ``C`` classes of the ground truth
+        phrases: the ``Q`` phrases, each with its class
+        pixels: number of pixels, ``(C, Q)``
         images: number of images
     """
 
@@ -56,7 +56,7 @@ class PhraseTable:
     images: int
 
     def taken(self) -> list[Taken]:
-        """Lists what each phrase won of each class, most pixels first."""
+        """Lists how many pixels of each class each phrase won, most pixels first."""
         whole = self.pixels.sum(axis=1)
         rows = [
             Taken(phrase, phrase_class, truth, int(pixels), float(pixels / whole[row]))
@@ -68,21 +68,23 @@ class PhraseTable:
 
 
 def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index: Ignored = AUTO) -> PhraseTable:
-    """Segments images by phrase and counts which phrase won the pixels of which class.
+    """Segments images by phrase and counts how many pixels of each class each phrase wins.
 
     Args:
         samples: a FiftyOne dataset or view of images
-        gt_field: true masks
-        model: its vocabulary has the phrases; thresholds are left out, every pixel has a winner
-        ignore_index ("auto"): void values of the ground truth, as :func:`fiftyone_resclip.evaluate`
+        gt_field: the field with the true masks
+        model: the model, with the phrases in its vocabulary; no threshold is applied, so that some phrase wins each pixel
+        ignore_index ("auto"): void values of the ground truth, as in :func:`fiftyone_resclip.evaluate`
 
     Returns:
-        the table; images without readable ground truth, or that can't be read themselves, are left out
+        the table; images are left out if they or their ground truth can't be read
 
     Raises:
-        DatasetError: if the field can't be used, or no image could
+        DatasetError: if the field can't be used, or no image can be read with its ground truth
     """
-    match = match_classes(samples, gt_field, gt_field, ignore_index)  # the truth with itself: its classes, without what is void
+    match = match_classes(
+        samples, gt_field, gt_field, ignore_index
+    )  # matches the truth with itself to get its classes without the void values
     names, truth = match.class_names, match.truth_field
     method = model.segmenter
     vocabulary, every = method.vocabulary, replace(method.config, min_area=0.0)
@@ -104,6 +106,6 @@ def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index:
                 pixels[row, phrase] += count
         images += 1
     if not images:
-        raise DatasetError(f"no image with a readable mask in {gt_field!r}: words can't be compared with it")
+        raise DatasetError(f"no image with a readable mask in {gt_field!r}: there is nothing to compare the words with")
     classes = (vocabulary.class_names[index] for index in vocabulary.phrase_classes)
     return PhraseTable(names, tuple(zip(vocabulary.flat_phrases, classes, strict=True)), pixels, images)

@@ -1,6 +1,6 @@
-"""Trying words on one image: labels, confidence, which phrase won where, and what a patch attends to.
+"""Tries words on one image: shows labels, confidence, the winning phrase of each pixel, and what a patch attends to.
 
-Words, thresholds and mixes can change as often as one likes: the image goes through the trunk once.
+The image goes through the trunk only once, even if the words, thresholds or mixes change.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from fiftyone_resclip.model import PictureReader, Unreadable
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Vocabulary
 
-#: An image file as it is now, at one network size.
+#: An image file at one network size: its path, modification time, and the sizes from the config.
 _ImageKey: TypeAlias = tuple[str, float, tuple[int, int]]
 
 _IMAGES_KEPT = 16
 
 
 class ClassShare(NamedTuple):
-    """What a class got of an image.
+    """The share of an image that a class won.
 
     Attributes:
-        name: of the class
-        share: of the image's pixels, in [0, 1]
-        confidence: mean probability over those pixels, in [0, 1]; 0 where there are none
+        name: name of the class
+        share: share of the image's pixels, in [0, 1]
+        confidence: mean probability over those pixels, in [0, 1]; 0 if there are none
         phrases: share of the image's pixels by phrase
     """
 
@@ -51,14 +51,14 @@ class ClassShare(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """What words give on an image, at network size.
+    """The result of trying words on an image, at network size.
 
     Attributes:
         segmenter: the method with the words
         image: RGB, ``(3, H, W)`` uint8
-        labels: class index per pixel, -1 where there is none, ``(H, W)``
-        confidence: probability of the likeliest class, ``(H, W)`` in [0, 1]
-        phrases: index of the likeliest phrase, ``(H, W)``
+        labels: class index per pixel, -1 where there is no class, ``(H, W)``
+        confidence: probability of the most likely class, ``(H, W)`` in [0, 1]
+        phrases: index of the most likely phrase, ``(H, W)``
     """
 
     segmenter: ResCLIP
@@ -74,7 +74,7 @@ class Reading:
 
     @cached_property
     def shares(self) -> list[ClassShare]:
-        """What each class got, largest first, the ones that got nothing included."""
+        """The share of each class, largest first; classes without pixels are included."""
         vocabulary = self.segmenter.vocabulary
         flat = vocabulary.flat_phrases
         result = []
@@ -87,16 +87,16 @@ class Reading:
         return sorted(result, key=lambda row: -row.share)
 
     def attention_rows(self, point: tuple[float, float]) -> AttentionRows:
-        """Gives what the patch at a point attends to; see :func:`fiftyone_resclip.explore.patch_attention.attention_rows`."""
+        """Returns what the patch at a point attends to; see :func:`fiftyone_resclip.explore.patch_attention.attention_rows`."""
         return attention_rows(self.segmenter, self.image, point)
 
 
 class Playground:
-    """Reads images with words, and remembers their trunks.
+    """Segments images with words, and caches the output of the trunk for each image.
 
     Args:
         backbone: the frozen CLIP
-        config: the settings to start from
+        config: the default settings
     """
 
     def __init__(self, backbone: Backbone, config: ResCLIPConfig) -> None:
@@ -110,12 +110,12 @@ class Playground:
         """Segments an image.
 
         Args:
-            path: of the image
+            path: the image file
             vocabulary: the classes
-            settings (None): what differs from the settings to start from, by the names of ``ResCLIPConfig``
+            settings (None): the settings that differ from the defaults, by their names in ``ResCLIPConfig``
 
         Returns:
-            the reading; its labels are those of :func:`fiftyone_resclip.label`
+            the reading; :func:`fiftyone_resclip.label` computes the same labels
 
         Raises:
             ImageError: if the file can't be read or is too thin

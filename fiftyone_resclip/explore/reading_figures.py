@@ -1,4 +1,4 @@
-"""How a reading of the playground looks: the picture, its covers, the texts under the mouse, legend, attention."""
+"""Draws a reading of the playground: the picture and its layers, the texts under the mouse, the legend and the attention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CELL_PX = 8
 
 
 def photo(reading: Reading) -> Image.Image:
-    """Gives the image at network size."""
+    """Returns the image at network size."""
     return Image.fromarray(reading.image.permute(1, 2, 0).cpu().numpy())
 
 
@@ -26,10 +26,10 @@ def cover(reading: Reading, layer: str) -> Image.Image:
 
     Args:
         reading: the reading
-        layer: ``"classes"`` in the colours that the masks get; ``"phrases"``, a colour each; ``"confidence"``, white is sure
+        layer: ``"classes"``, in the colours of the masks; ``"phrases"``, one colour each; or ``"confidence"``, where white is 1
 
     Returns:
-        an image of the size of :func:`photo`
+        an image as large as that of :func:`photo`
 
     Raises:
         ConfigError: if there is no such layer
@@ -45,7 +45,7 @@ def cover(reading: Reading, layer: str) -> Image.Image:
 
 
 def texts(reading: Reading) -> NDArray[np.str_]:
-    """Says for each cell of a grid over the image: class, winning phrase, confidence, of the pixel in its middle."""
+    """Describes class, winning phrase and confidence for each cell of a grid over the image, from the pixel at its centre."""
     vocabulary, (height, width) = reading.segmenter.vocabulary, reading.image_hw
     rows, columns = _middles(height), _middles(width)
     names = [*vocabulary.class_names, "no class"]
@@ -55,11 +55,11 @@ def texts(reading: Reading) -> NDArray[np.str_]:
 
 
 def legend(reading: Reading, limit: int) -> plots.Figure:
-    """Shows the classes with most pixels: their share, mean confidence and, where there are several, phrases.
+    """Shows the classes with the most pixels: their share, mean confidence and, if they have several, their phrases.
 
     Args:
         reading: the reading
-        limit: number of classes
+        limit: maximum number of classes
 
     Returns:
         the figure
@@ -81,7 +81,7 @@ def attention(reading: Reading, point: tuple[float, float]) -> plots.Figure:
         point: row and column in pixels of :func:`photo`
 
     Returns:
-        a heat map each for RCS, SFR and the last block, as far as they are on
+        one heat map for each of RCS, SFR and the last block; without those of RCS or SFR if they are off
     """
     rows = reading.attention_rows(point)
     parts = (("RCS: earlier blocks", rows.rcs), ("SFR: first segmentation", rows.sfr), ("last block", rows.final))

@@ -1,7 +1,7 @@
-"""Keeping the good masks: a verdict per sample, counts, kept labels copied or converted, and every step undone.
+"""Reviews masks: gives each sample a verdict, counts verdicts, copies or converts the kept labels, and undoes steps.
 
-Verdicts are strings in the field ``<label field>_review``, where FiftyOne's sidebar can filter by them. Nothing here changes the
-masks under review, and no label that exists is ever written over.
+Verdicts are strings in the field ``<label field>_review``, so FiftyOne's sidebar can filter by them. Nothing here changes the
+masks under review or overwrites an existing label.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ _PICTURE_PX, _CELL_PX = 512, 8
 
 
 def field_of(label_field: str) -> str:
-    """Gives the field that holds the verdicts on a field of masks."""
+    """Returns the name of the field that holds the verdicts on a field of masks."""
     return f"{label_field}_review"
 
 
 def mark(samples: Any, label_field: str, ids: Sequence[str], verdict: Verdict | None) -> int:
-    """Gives samples a verdict.
+    """Marks samples with a verdict.
 
     Args:
         samples: a FiftyOne dataset or view
         label_field: the masks under review
-        ids: of the samples; those without a mask are left out
-        verdict: ``"keep"``, ``"discard"`` or ``"fix later"``; ``None`` takes an earlier one back
+        ids: the ids of the samples; samples without a mask are skipped
+        verdict: ``"keep"``, ``"discard"`` or ``"fix later"``; ``None`` removes an earlier verdict
 
     Returns:
-        how many samples were marked
+        number of samples with a mask among ``ids``; all of them have this verdict now
 
     Raises:
-        ConfigError: if there is no such verdict
-        DatasetError: if there are no masks of that name, or the field for verdicts holds something else
+        ConfigError: if the verdict is unknown
+        DatasetError: if there is no such field of masks, or the field for verdicts holds something else
     """
     if verdict is not None and verdict not in VERDICTS:
         raise ConfigError(unknown("verdict", verdict, VERDICTS))
@@ -68,45 +68,47 @@ def mark(samples: Any, label_field: str, ids: Sequence[str], verdict: Verdict | 
 
 
 def counts(samples: Any, label_field: str) -> dict[str, int]:
-    """Counts samples with a mask by verdict.
+    """Counts the samples with a mask by their verdict.
 
     Args:
         samples: a FiftyOne dataset or view
         label_field: the masks under review
 
     Returns:
-        number of samples by verdict, and ``"open"`` for those without one
+        number of samples by verdict, with ``"open"`` for those without a verdict
     """
-    _declared(samples, label_field)
-    found = _labelled(samples, label_field).count_values(field_of(label_field))
+    labelled = _labelled(samples, label_field)
+    found = labelled.count_values(field_of(label_field)) if _has_verdicts(samples, label_field) else {None: len(labelled)}
     return {**{verdict: found.get(verdict, 0) for verdict in VERDICTS}, "open": found.get(None, 0)}
 
 
 def still_open(samples: Any, label_field: str) -> Any:
-    """Gives the samples with a mask and without a verdict, as a view in the order of ``samples``."""
-    _declared(samples, label_field)
-    return _labelled(samples, label_field).exists(field_of(label_field), False)
+    """Returns a view of the samples with a mask but without a verdict, in the order of ``samples``."""
+    labelled = _labelled(samples, label_field)
+    return labelled.exists(field_of(label_field), False) if _has_verdicts(samples, label_field) else labelled
 
 
 def kept(samples: Any, label_field: str) -> Any:
-    """Gives the samples whose mask is kept, as a view."""
-    _declared(samples, label_field)
-    return _labelled(samples, label_field).match(fo.ViewField(field_of(label_field)) == "keep")
+    """Returns a view of the samples with the verdict ``"keep"``."""
+    labelled = _labelled(samples, label_field)
+    if not _has_verdicts(samples, label_field):
+        return labelled.select([])
+    return labelled.match(fo.ViewField(field_of(label_field)) == "keep")
 
 
 def copy_kept(samples: Any, label_field: str, to_field: str) -> int:
-    """Copies the labels that are kept into another field; mask files are copied, too, into a folder of that name.
+    """Copies the kept labels to another field; mask files are also copied, into a subfolder with the name of that field.
 
     Args:
         samples: a FiftyOne dataset or view
         label_field: the masks under review
-        to_field: a new field, or one of masks of the same classes, where samples that have a label keep theirs
+        to_field: a new field, or a field of masks with the same classes; existing labels in it stay unchanged
 
     Returns:
         how many labels were copied
 
     Raises:
-        DatasetError: if ``to_field`` holds something else
+        DatasetError: if ``label_field`` has no masks, or ``to_field`` holds something else or masks of other classes
     """
     dataset, targets = dataset_of(samples), dataset_of(samples).mask_targets.get(label_field) or {}
     is_new = not schema.has_masks(dataset, to_field)
@@ -124,29 +126,29 @@ def copy_kept(samples: Any, label_field: str, to_field: str) -> int:
 def convert(
     samples: Any, label_field: str, to_field: str, label_type: LabelType = "detections", *, instances: bool = True
 ) -> int:
-    """Converts the labels that are kept with FiftyOne's own converters, ready for annotation tools.
+    """Converts the kept labels for annotation tools, with FiftyOne's own converters.
 
     Args:
         samples: a FiftyOne dataset or view
         label_field: the masks under review
         to_field: a new field
         label_type ("detections"): ``"detections"`` with instance masks, or ``"polylines"``
-        instances (True): whether each connected region becomes a label of its own, or each class one
+        instances (True): whether each connected region becomes a label of its own; otherwise each class becomes one label
 
     Returns:
-        number of samples
+        number of converted samples
 
     Raises:
-        ConfigError: if there is no such type
-        DatasetError: if ``to_field`` exists, or nothing is kept
+        ConfigError: if ``label_type`` is unknown
+        DatasetError: if ``to_field`` exists, or no mask is kept
     """
     if label_type not in get_args(LabelType):
         raise ConfigError(unknown("label type", label_type, get_args(LabelType)))
     dataset, chosen = dataset_of(samples), kept(samples, label_field)
     if to_field in dataset.get_field_schema():
-        raise DatasetError(f"field {to_field!r} exists already; choose a new one")
+        raise DatasetError(f"field {to_field!r} already exists; choose a new one")
     if not len(chosen):
-        raise DatasetError(f"no mask of {label_field!r} is kept yet: nothing can be converted")
+        raise DatasetError(f"no mask of {label_field!r} is kept yet, so there is nothing to convert")
     converter = foul.segmentations_to_detections if label_type == "detections" else foul.segmentations_to_polylines
     kind = "thing" if instances else "stuff"
     converter(chosen, label_field, to_field, mask_targets=dataset.mask_targets.get(label_field), mask_types=kind, progress=False)
@@ -155,10 +157,10 @@ def convert(
 
 
 def picture(sample: Any, label_field: str, targets: schema.MaskTargets) -> plots.Figure:
-    """Shows a sample under its mask; names appear where the mouse is.
+    """Draws a sample with its mask on top; the class name under the mouse appears as a text.
 
     Args:
-        sample: with a mask
+        sample: a sample with a mask
         label_field: the masks under review
         targets: class name by mask value
 
@@ -166,7 +168,7 @@ def picture(sample: Any, label_field: str, targets: schema.MaskTargets) -> plots
         the figure
 
     Raises:
-        ImageError: if image or mask can't be read
+        ImageError: if the image or the mask can't be read
     """
     photo = read_image(sample.filepath)
     photo.thumbnail((_PICTURE_PX, _PICTURE_PX))
@@ -178,14 +180,14 @@ def picture(sample: Any, label_field: str, targets: schema.MaskTargets) -> plots
 
 
 def undo(samples: Any, label_field: str) -> str | None:
-    """Takes the last step back: a verdict, a copy or a conversion.
+    """Undoes the last step: a verdict, a copy or a conversion.
 
     Args:
         samples: a FiftyOne dataset or view
         label_field: the masks under review
 
     Returns:
-        what was undone, for people; ``None`` if there is nothing
+        a description of what was undone; ``None`` if there is nothing to undo
     """
     dataset, (count, steps) = dataset_of(samples), _history(dataset_of(samples), label_field)
     if not steps:
@@ -194,31 +196,41 @@ def undo(samples: Any, label_field: str) -> str | None:
     _store(dataset).set(label_field, [count + 1, steps])
     if "verdicts" in step:
         _write(dataset, label_field, step["verdicts"])
-        return f"verdict on {len(step['verdicts'])} samples taken back"
+        return f"verdict on {len(step['verdicts'])} samples undone"
     if step["field"] not in dataset.get_field_schema():
-        return f"field {step['field']!r} is gone already"
+        return f"field {step['field']!r} was already removed"
     if step["new"]:
         dataset.delete_sample_field(step["field"])
         return f"field {step['field']!r} removed"
     dataset.set_values(step["field"], dict.fromkeys(step["ids"]), key_field="id")
-    return f"{len(step['ids'])} labels taken out of {step['field']!r}"
+    return f"{len(step['ids'])} labels removed from {step['field']!r}"
 
 
 def revision(samples: Any, label_field: str) -> int:
-    """Gives a number that grows with every step, so that a form can tell whether it shows what is."""
+    """Returns a number that grows with every step, so that a form can tell whether it is up to date."""
     return _history(dataset_of(samples), label_field)[0]
 
 
-def _declared(samples: Any, label_field: str) -> Any:
-    """The dataset, with its field of verdicts made."""
+def _has_verdicts(samples: Any, label_field: str) -> bool:
+    """Whether the field of verdicts exists; this does not create it.
+
+    Raises:
+        DatasetError: if there is no such field of masks, or the field for verdicts holds something else
+    """
     dataset, field = dataset_of(samples), field_of(label_field)
     if not schema.has_masks(dataset, label_field):
         raise DatasetError(f"there is no field {label_field!r} of masks to review")
     existing = dataset.get_field_schema().get(field)
-    if existing is None:
-        dataset.add_sample_field(field, fo.StringField)
-    elif not isinstance(existing, fo.StringField):
+    if existing is not None and not isinstance(existing, fo.StringField):
         raise DatasetError(f"field {field!r} must hold verdicts or be new, but it holds {existing}; rename it")
+    return existing is not None
+
+
+def _declared(samples: Any, label_field: str) -> Any:
+    """Returns the dataset; creates its field of verdicts if needed."""
+    dataset = dataset_of(samples)
+    if not _has_verdicts(samples, label_field):
+        dataset.add_sample_field(field_of(label_field), fo.StringField)
     return dataset
 
 
@@ -235,7 +247,7 @@ def _write(dataset: Any, label_field: str, verdicts: dict[str, Any]) -> None:
 
 
 def _copied(label: fo.Segmentation, folder: str) -> fo.Segmentation:
-    """The same label under an id of its own; a mask file is copied, for the original may be written over one day."""
+    """A copy of the label with a new id; its mask file is copied, too, because the original may be overwritten later."""
     copy: fo.Segmentation = label.copy()
     if label.mask_path is not None:
         target = Path(label.mask_path).parent / folder / Path(label.mask_path).name
@@ -251,7 +263,7 @@ def _remember(dataset: Any, label_field: str, step: dict[str, Any]) -> None:
 
 
 def _history(dataset: Any, label_field: str) -> tuple[int, list[dict[str, Any]]]:
-    """How many steps there have ever been, undone ones and undoing included, and those that can be undone."""
+    """The total number of steps so far, counting undone steps and undos, and the list of steps that can be undone."""
     count, steps = _store(dataset).get(label_field) or (0, [])
     return count, steps
 

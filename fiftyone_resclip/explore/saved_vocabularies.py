@@ -1,4 +1,4 @@
-"""Vocabularies saved by name: kept in FiftyOne's database, shared by all datasets."""
+"""Vocabularies saved by name in FiftyOne's database; all datasets share them."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ _STORE = "fiftyone-resclip.vocabularies"
 
 
 def save(name: str, vocabulary: Vocabulary) -> None:
-    """Saves a vocabulary; one of the same name is replaced.
+    """Saves a vocabulary; replaces an earlier one of the same name.
 
     Args:
-        name: what to call it
+        name: the name for the vocabulary
         vocabulary: the classes
 
     Raises:
         VocabularyError: if the name is blank
     """
     if not name.strip():
-        raise VocabularyError("a saved vocabulary needs a name, but got none")
+        raise VocabularyError("a saved vocabulary needs a name, but the name is empty")
     _store().set(name.strip(), {"classes": vocabulary.to_text(), "background": vocabulary.background})
 
 
 def load(name: str) -> Vocabulary:
-    """Gives a saved vocabulary.
+    """Loads a saved vocabulary.
 
     Args:
-        name: as it was saved
+        name: the name it was saved under
 
     Returns:
         the vocabulary
 
     Raises:
-        VocabularyError: if there is none of that name; the nearest one is offered
+        VocabularyError: if there is no such vocabulary; the message suggests the nearest name
     """
     saved = _store().get(name)
     if saved is None:
@@ -44,12 +44,12 @@ def load(name: str) -> Vocabulary:
 
 
 def names() -> list[str]:
-    """Lists the saved vocabularies by name."""
+    """Lists the names of the saved vocabularies, sorted."""
     return sorted(_store().list_keys())
 
 
 def delete(name: str) -> None:
-    """Forgets a saved vocabulary; one that is not there is no error."""
+    """Deletes a saved vocabulary; does nothing if it does not exist."""
     _store().delete(name)
 
 

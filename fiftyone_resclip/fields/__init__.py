@@ -1,1 +1,1 @@
-"""FiftyOne fields to arrays and back: images, masks, mask targets and colours, group slices. Nothing here runs a model."""
+"""Converts FiftyOne fields to arrays and back: images, masks, mask targets and colours, group slices. Runs no model."""

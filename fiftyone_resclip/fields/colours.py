@@ -1,4 +1,4 @@
-"""The colour of each class."""
+"""Chooses a colour for each class."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import colorsys
 
 
 def palette(n_classes: int) -> list[str]:
-    """Returns well separated colours, the same at every call.
+    """Returns colours that are easy to tell apart; the same number always returns the same colours.
 
     Args:
-        n_classes: how many
+        n_classes: number of colours
 
     Returns:
         hex colours such as ``"#e6194b"``

@@ -1,4 +1,4 @@
-"""Decoding: whatever a dataset holds becomes upright 8-bit RGB; and the resize to network size."""
+"""Decodes images of any kind to upright 8-bit RGB, and resizes them to network size."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from fiftyone_resclip.errors import ImageError
 def read_image(path: str | Path) -> Image.Image:
     """Reads an image file as upright RGB.
 
-    EXIF orientation is applied; 16-bit values are scaled to 8 bits; transparent pixels show white; palettes are resolved.
+    Applies the EXIF orientation, scales 16-bit values to 8 bits, draws transparent pixels on white and converts palettes to RGB.
 
     Args:
-        path: of a file that Pillow can decode
+        path: file that Pillow can decode
 
     Returns:
-        an RGB image, 8 bits a channel
+        an RGB image, 8 bits per channel
 
     Raises:
-        ImageError: if the file is missing, truncated or no image; the message names it and the reason
+        ImageError: if the file is missing, truncated or not an image; the message has the path and the reason
     """
     try:
         with Image.open(path) as image:
@@ -40,19 +40,19 @@ def read_image(path: str | Path) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turns an image of any mode into 8-bit RGB.
+    """Converts an image to 8-bit RGB.
 
     Args:
-        image: any mode of Pillow but floating point
+        image: any Pillow mode except floating point
 
     Returns:
         mode ``RGB``
 
     Raises:
-        ImageError: if the pixels are floating point, which have no agreed range
+        ImageError: if the pixels are floating point, which has no standard value range
     """
     if image.mode == "F":
-        raise ImageError("a floating-point image has no agreed range; save it with 8 or 16 bits a channel")
+        raise ImageError("a floating-point image has no standard value range; save it with 8 or 16 bits per channel")
     if image.mode.startswith("I"):
         scaled = np.clip(np.asarray(image).astype(np.int64) // 257, 0, 255).astype(np.uint8)
         return Image.fromarray(scaled).convert("RGB")
@@ -64,7 +64,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def network_hw(image_hw: tuple[int, int], config: ResCLIPConfig) -> tuple[int, int]:
-    """Gives the size an image is resized to: short side as configured, unless the long side gets too long.
+    """Returns the network size of an image: its short side is as configured, unless the long side would become too long.
 
     Args:
         image_hw: height and width in pixels
@@ -78,10 +78,10 @@ def network_hw(image_hw: tuple[int, int], config: ResCLIPConfig) -> tuple[int, i
 
 
 def to_network(image: Image.Image | NDArray[np.uint8], config: ResCLIPConfig) -> Tensor:
-    """Resizes an image as the published numbers do: plain bilinear on 8-bit values, not antialiased.
+    """Resizes an image as for the published results: bilinear, without antialiasing, rounded to 8-bit values.
 
     Args:
-        image: RGB, or an ``(H, W, 3)`` uint8 array
+        image: RGB image or ``(H, W, 3)`` uint8 array
         config: the settings
 
     Returns:
@@ -91,5 +91,5 @@ def to_network(image: Image.Image | NDArray[np.uint8], config: ResCLIPConfig) ->
     out_hw = network_hw((pixels.shape[1], pixels.shape[2]), config)
     if out_hw == tuple(pixels.shape[1:]):
         return pixels.contiguous()
-    # channel by channel, because in floating point a photograph is large
+    # channel by channel, because a photograph in floating point needs much memory
     return torch.cat([upsample(channel[None, None], out_hw)[0].round().to(torch.uint8) for channel in pixels])

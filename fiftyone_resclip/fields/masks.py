@@ -1,6 +1,6 @@
-"""Label maps and masks: predictions as FiftyOne stores them, mask files, and reading masks of any origin.
+"""Converts label maps to FiftyOne masks, writes mask files, and reads masks of any origin.
 
-FiftyOne keeps 0 for "nothing here", so class index ``i`` is written as value ``i + 1``.
+FiftyOne reserves 0 for unlabelled pixels, so class index ``i`` is written as value ``i + 1``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = None) -> fo.Segmentation:
-    """Turns a prediction into a FiftyOne label.
+    """Converts a prediction to a FiftyOne label.
 
     Args:
         label_map: labels and confidence of one image
         n_classes: number of classes; more than 255 need 16 bits
-        path (None): of a PNG to write the mask to; by default it stays in memory
+        path (None): PNG file to write the mask to; by default the mask stays in memory
 
     Returns:
         a ``Segmentation`` with ``mask`` (uint8 or uint16) or ``mask_path``, and ``confidence``, the mean over pixels in [0, 1]
@@ -36,16 +36,16 @@ def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = Non
     if path is None:
         return fo.Segmentation(mask=mask, confidence=confidence)
     write_mask(mask, path)
-    # not by taking the mask out of a label: FiftyOne then compares old and new, which takes longer than writing the file
+    # a new label, because removing the mask from one makes FiftyOne compare old and new, which is slower than the write
     return fo.Segmentation(mask_path=str(path), confidence=confidence)
 
 
 def write_mask(mask: NDArray[np.integer], path: Path) -> None:
-    """Writes a mask as PNG, so that a reader never meets half a file.
+    """Writes a mask as PNG, first to a temporary file, so that no reader sees half a file.
 
     Args:
         mask: ``(H, W)`` uint8 or uint16
-        path: of the PNG; its folder is made
+        path: the PNG file; its folder is created if it is missing
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -56,18 +56,18 @@ def write_mask(mask: NDArray[np.integer], path: Path) -> None:
 def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.integer]:
     """Reads a label's mask from memory or disk.
 
-    Palette files give their indices, not their colours, which is where FiftyOne's own reader fails.
+    Palette files are read as indices, not colours; FiftyOne's own reader fails there. With ``colours``, they are read as colours.
 
     Args:
-        label: with ``mask`` or ``mask_path``
-        colours (False): whether classes are told by colour: then a value is ``0xRRGGBB``
+        label: a label with ``mask`` or ``mask_path``
+        colours (False): whether the mask encodes classes as colours; values are then ``0xRRGGBB``
 
     Returns:
         ``(H, W)`` integers
 
     Raises:
-        ImageError: if the file is missing or broken, the mask is empty, or holds colours where ids are expected, or the other
-            way round
+        ImageError: if the file is missing or broken, or the mask is empty, has colours where ids are expected, or ids where
+            colours are expected
     """
     mask: NDArray[np.integer] = _read_file(label.mask_path, colours) if label.mask is None else np.asarray(label.mask)
     if mask.ndim == 3 and mask.shape[2] == 1:
@@ -76,7 +76,7 @@ def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.in
         mask = mask.astype(np.int64)
     is_colour = mask.ndim == 3 and mask.shape[2] >= 3
     if is_colour != colours or (mask.ndim != 2 and not is_colour) or not np.issubdtype(mask.dtype, np.integer) or not mask.size:
-        wanted = "(H, W, 3) colours, as its mask targets are" if colours else "(H, W) class ids"
+        wanted = "(H, W, 3) colours, like its mask targets" if colours else "(H, W) class ids"
         raise ImageError(f"mask {label.mask_path or 'in the database'!r} must be {wanted}, but is {mask.shape} {mask.dtype}")
     if colours:
         red, green, blue = (mask[..., channel].astype(np.int64) for channel in range(3))
@@ -87,7 +87,7 @@ def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.in
 def _read_file(path: str, colours: bool) -> NDArray[np.integer]:
     try:
         with Image.open(path) as image:
-            if image.mode == "1":  # reads 0 and 255, as FiftyOne shows it
+            if image.mode == "1":  # becomes 0 and 255, as in FiftyOne
                 return np.asarray(image.convert("L"))
             return np.asarray(image.convert("RGB") if colours and image.mode == "P" else image)
     except (OSError, ValueError, SyntaxError, AttributeError, TypeError, Image.DecompressionBombError) as error:

@@ -1,4 +1,4 @@
-"""The few private attributes of FiftyOne that we need, in one place, so that an upgrade breaks one file."""
+"""Wraps the few private attributes of FiftyOne that we need, so that a FiftyOne upgrade can only break this file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def dataset_of(samples: Any) -> Any:
-    """Returns the dataset that a collection reads from; for views of patches, clips and frames it is a generated copy."""
+    """Returns the dataset that a collection reads from; for views of patches, clips and frames, this is a generated copy."""
     return samples._dataset
 
 

@@ -1,4 +1,4 @@
-"""Fields of masks in a dataset: their type, class names and colours."""
+"""Declares and finds mask fields of a dataset: their type, class names and colours."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ MaskTargets = Mapping[int, str]
 
 
 def mask_targets(vocabulary: Vocabulary) -> dict[int, str]:
-    """Returns the class name of each mask value: 1 for the first class, because FiftyOne keeps 0 for unlabelled pixels."""
+    """Returns the class name of each mask value: 1 for the first class, because FiftyOne reserves 0 for unlabelled pixels."""
     return dict(enumerate(vocabulary.class_names, start=1))
 
 
 def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str] | None = None) -> None:
-    """Prepares a field before anything is written: its type, confidence, class names and colours.
+    """Declares a mask field with its confidence, class names and colours, before any mask is written.
 
     Args:
         dataset: a FiftyOne dataset
@@ -42,14 +42,11 @@ def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours
 
 
 def has_masks(dataset: fo.Dataset, field: str) -> bool:
-    """Returns whether a field of segmentations exists.
+    """Returns whether a mask field exists.
 
     Args:
         dataset: a FiftyOne dataset
         field: name; starts with ``frames.`` for a field of video frames
-
-    Returns:
-        False if there is no such field
 
     Raises:
         DatasetError: if the field exists but holds something else
@@ -65,14 +62,14 @@ def has_masks(dataset: fo.Dataset, field: str) -> bool:
 
 
 def mask_fields(samples: fo.core.collections.SampleCollection, *, frames: bool = False) -> list[str]:
-    """Lists the fields of masks.
+    """Lists the mask fields of a collection.
 
     Args:
         samples: a FiftyOne dataset or view
-        frames (False): whether to list those of video frames too, with ``frames.`` before their names
+        frames (False): whether to list fields of video frames too; their names start with ``frames.``
 
     Returns:
-        names, in the order of the schema
+        field names, in the order of the schema
     """
     fields = list(samples.get_field_schema(embedded_doc_type=fo.Segmentation))
     of_frames = samples.get_frame_field_schema(embedded_doc_type=fo.Segmentation) if frames else None
@@ -80,7 +77,7 @@ def mask_fields(samples: fo.core.collections.SampleCollection, *, frames: bool =
 
 
 def _colour_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str]) -> None:
-    """Makes the App paint this field by class; colours the user chose for other fields stay."""
+    """Makes the App colour this field by class; keeps the colours that the user chose for other fields."""
     entries = [{"intTarget": value, "color": colour} for value, colour in zip(targets, colours, strict=True)]
     scheme = dataset.app_config.color_scheme or fo.ColorScheme()
     scheme.color_by = "value"

@@ -1,4 +1,4 @@
-"""Group slices: the images of grouped datasets."""
+"""Selects the image slices of grouped datasets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def image_slices(samples: Any) -> list[str]:
 
 
 def select_slice(samples: Any, group_slice: str | None = None) -> Any:
-    """Selects the images of groups as a flat view.
+    """Selects the images of a grouped collection as a flat view.
 
     Args:
         samples: a FiftyOne dataset or view
-        group_slice (None): name of a slice; by default all slices of images
+        group_slice (None): name of a slice; by default all image slices
 
     Returns:
-        a flat view; a collection without groups is returned as it is
+        a flat view; a collection without groups is returned unchanged
 
     Raises:
         DatasetError: if there is no such slice, or none holds images

@@ -1,4 +1,4 @@
-"""Mask values as plain arrays: coding, relabelling, resizing. Numpy only."""
+"""Encodes, relabels and resizes masks as plain arrays. Uses only numpy."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _BYTE_VALUES = np.arange(256)
 
 
 def value_codes(mask: Mask) -> tuple[Mask, Mask]:
-    """Replaces a mask's values by small whole numbers.
+    """Replaces the values of a mask with small non-negative integers.
 
     Args:
-        mask: integers of any shape and width
+        mask: any shape and integer type
 
     Returns:
-        the values, ``(V,)``, ascending; and for each pixel the position of its value among them
+        candidate values, ``(V,)``, ascending, some of which may not occur; and for each pixel the index of its value in them
     """
     if mask.dtype == np.uint8 or not mask.size:
         return _BYTE_VALUES, mask
@@ -40,7 +40,7 @@ def relabel(mask: Mask, new_values: Mapping[int, int], otherwise: int) -> NDArra
     Args:
         mask: ``(H, W)`` integers
         new_values: new value by old value
-        otherwise: for old values that are not listed
+        otherwise: new value for all other values
 
     Returns:
         ``(H, W)`` int64
@@ -52,14 +52,14 @@ def relabel(mask: Mask, new_values: Mapping[int, int], otherwise: int) -> NDArra
 
 
 def resize(mask: Mask, image_hw: tuple[int, ...]) -> Mask:
-    """Resizes a mask to the nearest pixel; values of any width stay as they are.
+    """Resizes a mask by nearest neighbour, without changing its values or type.
 
     Args:
         mask: ``(H, W)``
         image_hw: height and width of the result
 
     Returns:
-        ``image_hw``, same values
+        ``image_hw``, same type
     """
     if mask.shape == tuple(image_hw):
         return mask

@@ -1,4 +1,4 @@
-"""Reading, computing, encoding and writing at the same time, in order, with little held in memory."""
+"""Reads, computes, encodes and writes batches at the same time, in order, with few batches in memory."""
 
 from __future__ import annotations
 
@@ -15,40 +15,42 @@ Encoded = TypeVar("Encoded")
 Result = TypeVar("Result")
 
 
-def pipelined(
+def overlap(
     items: Sequence[Item],
     *,
     read: Callable[[Item], Input],
     compute: Callable[[list[Input]], Sequence[Output]],
     encode: Callable[[Item, Output], Encoded],
     write: Callable[[list[Encoded]], Result],
+    done: Callable[[Result], object],
     batch_size: int,
     threads: int,
     ahead: int = 2,
     initializer: Callable[[], object] | None = None,
-) -> Generator[Result, None, None]:
+) -> Generator[None, None, None]:
     """Runs batches through four steps that overlap.
 
-    Threads rather than processes: decoders, compressors and the database leave Python's lock to the others while they work, and
-    nothing is copied or pickled.
+    It uses threads, not processes: decoders, compressors and the database release Python's global lock while they work, and
+    threads need no copying or pickling.
 
     Args:
-        items: what there is to do
-        read: makes the input of one item; in threads
+        items: the items to process
+        read: reads the input of one item; in threads
         compute: turns a batch of inputs into as many outputs; in the caller's thread
-        encode: makes one output ready for writing; in threads
-        write: writes a batch; in one thread, batch after batch
-        batch_size: items at once
-        threads: for reading, and as many for encoding
-        ahead (2): batches that may be read before they are computed, and that may wait to be written
+        encode: encodes one output for writing; in threads
+        write: writes a batch; in one thread, batch by batch
+        done: called with what ``write`` returned, in order, in the caller's thread; also after the caller stopped
+        batch_size: items per batch
+        threads: number of threads for reading, and for encoding
+        ahead (2): number of batches that may be read ahead, and that may wait to be written
         initializer (None): called once in each thread, before its first work
 
     Yields:
-        what ``write`` gave, batch by batch, in order, after it has ended
+        ``None`` after each written batch
 
     Raises:
-        whatever a step raises; the last batches' writing, when the caller stops. All that was computed is still written then;
-        nothing new begins
+        any error of a step. When the caller stops, computed batches are still written and nothing new begins; errors of that
+        writing are raised, too
     """
     reading, encoding, writing = (ThreadPoolExecutor(workers, initializer=initializer) for workers in (threads, threads, 1))
     batches = (items[start : start + batch_size] for start in range(0, len(items), batch_size))
@@ -62,14 +64,19 @@ def pipelined(
             encoded = [encoding.submit(encode, *pair) for pair in zip(batch, compute(ready), strict=True)]
             to_write.append(writing.submit(lambda futures: write([future.result() for future in futures]), encoded))
             while to_write and (to_write[0].done() or len(to_write) > ahead):
-                yield to_write.popleft().result()
+                done(to_write.popleft().result())
+                yield
         while to_write:
-            yield to_write.popleft().result()
+            done(to_write.popleft().result())
+            yield
     except GeneratorExit:
-        for written in to_write:
-            written.result()
+        while to_write:
+            done(to_write.popleft().result())
         raise
     finally:
         reading.shutdown(cancel_futures=True)
         encoding.shutdown()
         writing.shutdown()
+        for written in to_write:  # a step failed: batches that were written still count
+            if written.exception() is None:
+                done(written.result())

@@ -1,4 +1,4 @@
-"""What a labelling run will do, before it does it: how many images, into which field, for how long."""
+"""Plans a labelling run: how many images, into which field, and how long it will take."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Plan:
 
     Attributes:
         samples: the collection
-        label_field: where the masks go
+        label_field: field for the masks
         overwrite: whether samples that have a mask get a new one
         images: number of images that will be labelled
-        skipped: number of images that are left alone, as they have a mask
+        skipped: number of images that are skipped because they have a mask
     """
 
     samples: Any
@@ -40,16 +40,16 @@ class Plan:
 
         Args:
             samples: a FiftyOne dataset or view
-            label_field: the field that is wished for
-            existing ("skip"): what becomes of masks that are there: ``"skip"`` leaves them alone, ``"overwrite"`` replaces them,
-                ``"new field"`` puts the new ones into a field of the same name with a number
+            label_field: the requested field
+            existing ("skip"): what to do with existing masks: ``"skip"`` keeps them, ``"overwrite"`` replaces them,
+                ``"new field"`` writes the new masks to a field of the same name with a number
 
         Returns:
             the plan
 
         Raises:
-            ConfigError: if ``existing`` is none of the three
-            DatasetError: if the field holds something else than masks
+            ConfigError: if ``existing`` is not one of these three
+            DatasetError: if the field does not hold masks
         """
         if existing not in get_args(Existing):
             raise ConfigError(unknown("existing", existing, get_args(Existing)))
@@ -65,7 +65,7 @@ class Plan:
 
 
 def fresh_field(dataset: Any, name: str) -> str:
-    """Gives a field name that the dataset does not have yet: the name itself, or with the first free number from 2."""
+    """Returns a field name that is not in use yet: the name itself, or the name with the first free number from 2."""
     schema, number, fresh = dataset.get_field_schema(), 2, name
     while fresh in schema:
         fresh, number = f"{name}_{number}", number + 1
@@ -73,14 +73,14 @@ def fresh_field(dataset: Any, name: str) -> str:
 
 
 def seconds_per_image(samples: Any, model: ResCLIPModel) -> float:
-    """Runs a model on a few images of a collection, without saving anything.
+    """Measures the time per image by running a model on a few images of a collection; saves nothing.
 
     Args:
         samples: a FiftyOne dataset or view of images, not empty
         model: the model
 
     Returns:
-        seconds per image, the reading included; the first image, which also warms up, is left out
+        seconds per image, including reading; the first image is a warm-up and does not count if there are others
     """
     paths = samples.limit(_MEASURED_IMAGES + 1).values("filepath")
     read = model.build_get_item()

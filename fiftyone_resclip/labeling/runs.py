@@ -1,4 +1,4 @@
-"""Labelling runs that people can stop, from the App's server or, for a delegated run, from another process."""
+"""Lets users stop labelling runs, which run in the App's server or, if delegated, in another process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fiftyone_resclip.fields.private import dataset_id
 
 _STORE = "fiftyone-resclip.runs"
 _RUNNING, _STOP = "running", "stop"
-_FORGOTTEN_AFTER_S = 7 * 24 * 3600  # a killed run can't take itself off the list
+_FORGOTTEN_AFTER_S = 7 * 24 * 3600  # a killed run can't remove itself from the list
 
 
 class Run:
-    """One run on a dataset, listed for as long as the ``with`` block lasts.
+    """A run on a dataset, listed while its ``with`` block lasts.
 
     Args:
         dataset: a FiftyOne dataset
@@ -34,18 +34,18 @@ class Run:
 
     @property
     def stopped(self) -> bool:
-        """Whether someone asked for an end."""
+        """Whether someone asked this run to stop."""
         return bool(self._store.get(self._key) == _STOP)
 
 
 def stop_all(dataset: Any) -> int:
-    """Asks every run on a dataset to end after the batch it is at.
+    """Asks every run on a dataset to stop after its current batch.
 
     Args:
         dataset: a FiftyOne dataset
 
     Returns:
-        how many runs were asked
+        the number of runs that were asked to stop
     """
     store = _store(dataset)
     keys = store.list_keys()

@@ -1,5 +1,5 @@
-"""The eight benchmarks from their usual folders into FiftyOne; nothing is downloaded.
+"""Loads the eight benchmarks from their usual folders into FiftyOne and measures models on them. Downloads nothing.
 
-``folders`` knows where files lie and what their values mean, ``loading`` makes a FiftyOne dataset of them, and ``published`` has
-the numbers of the paper.
+``folders`` knows where the files are and what their values mean, ``loading`` creates a FiftyOne dataset from them, ``run``
+measures a model, ``numbers`` has the results from the paper, and ``provenance`` records how a number was measured.
 """

@@ -1,7 +1,7 @@
-"""Where each benchmark keeps its images and masks, and which class each mask value is; standard library only.
+"""Describes where each benchmark keeps its images and masks, and the class of each mask value. Uses only the standard library.
 
-Classes are counted as in :meth:`fiftyone_resclip.Vocabulary.preset` of the same name. Where a folder has masks in more than one
-form, the one that needs no conversion is taken.
+Class indices match :meth:`fiftyone_resclip.Vocabulary.preset` of the same name. If a folder has masks in more than one form, the
+form that needs no conversion is used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
 
-#: In a table of values: not counted.
+#: Class index of values that are not counted.
 VOID = -1
 
 
@@ -22,9 +22,9 @@ class Pair(NamedTuple):
     """An image and its ground truth.
 
     Attributes:
-        name: unique within the benchmark
-        image: the photograph
-        mask: its ground truth
+        name: unique name within the benchmark
+        image: path of the image
+        mask: path of its ground truth
         classes: class index by mask value, :data:`VOID` for void
     """
 
@@ -39,10 +39,10 @@ class Folders:
     """A benchmark on disk.
 
     Attributes:
-        title: what the dataset is called where it is given out
-        n_images: how many the published numbers were measured on
-        homes: folders below the data root that may hold it, the first that fits is taken
-        marker: what must be in that folder
+        title: the name that its publishers use
+        n_images: number of images behind the published results
+        homes: folders below the data root that may hold it; the first one that has ``marker`` is used
+        marker: file or folder that must be in it
         pairs: lists the images of such a folder, in order
     """
 
@@ -58,15 +58,15 @@ def find_pairs(name: str, data_root: str | Path, limit: int | None = None) -> li
 
     Args:
         name: a key of :data:`FOLDERS`
-        data_root: the folder of the dataset, or one that holds several
-        limit (None): only so many, from the start
+        data_root: the folder of the dataset, or a folder that holds several datasets
+        limit (None): maximum number of images, from the start
 
     Returns:
-        the images with their masks, all there
+        the images with their masks; all files exist
 
     Raises:
         ConfigError: if there is no such benchmark
-        DatasetError: if the dataset or one of its files is not there; says which, and what to get
+        DatasetError: if the dataset or one of its files is missing; the message names what is missing
     """
     folders = benchmark(name)
     root = absolute(data_root)
@@ -75,11 +75,11 @@ def find_pairs(name: str, data_root: str | Path, limit: int | None = None) -> li
     if home is None:
         raise DatasetError(
             f"{name} needs {folders.title}: {folders.marker} must be in {root} or its folder {folders.homes[0]}, but is in "
-            "neither; get it from its publishers and unpack it there (nothing is downloaded by this command)"
+            "neither; download it from its publishers and unpack it there (this command downloads nothing)"
         )
     pairs = list(folders.pairs(home))[:limit]
     if not pairs:
-        raise DatasetError(f"{name} needs {folders.title}, but {home} has no images of its validation part")
+        raise DatasetError(f"{name} needs {folders.title}, but {home} has no validation images")
     missing = [str(path) for pair in pairs for path in (pair.image, pair.mask) if not path.is_file()]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
@@ -88,18 +88,18 @@ def find_pairs(name: str, data_root: str | Path, limit: int | None = None) -> li
 
 
 def absolute(path: str | Path) -> Path:
-    """Gives a path as FiftyOne keeps it: absolute, without ``..``."""
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # resolve() follows links, which FiftyOne leaves
+    """Returns a path in the form that FiftyOne stores: absolute, without ``..``."""
+    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # resolve() follows links, FiftyOne does not
 
 
 def benchmark(name: str) -> Folders:
-    """Gives a benchmark by name.
+    """Returns a benchmark by name.
 
     Args:
         name: a key of :data:`FOLDERS`
 
     Raises:
-        ConfigError: if there is none; the nearest name is offered
+        ConfigError: if there is none; the message suggests the closest name
     """
     if name not in FOLDERS:
         raise ConfigError(unknown("benchmark", name, FOLDERS))
@@ -107,12 +107,12 @@ def benchmark(name: str) -> Folders:
 
 
 def _numbers(n_classes: int, first: int, void: Iterable[int]) -> dict[int, int]:
-    """``n_classes`` values in order from ``first`` on."""
+    """Returns class indices for ``n_classes`` consecutive mask values from ``first`` on, and :data:`VOID` for ``void``."""
     return {**{first + index: index for index in range(n_classes)}, **dict.fromkeys(void, VOID)}
 
 
 def _listed(list_file: str, masks: str, classes: Mapping[int, int]) -> Callable[[Path], Iterable[Pair]]:
-    """Images of a VOC devkit, whose names a text file lists."""
+    """Returns a function that lists the images of a VOC devkit, whose names are in a text file."""
 
     def pairs(home: Path) -> Iterable[Pair]:
         for name in (home / list_file).read_text(encoding="utf-8").split():
@@ -124,7 +124,7 @@ def _listed(list_file: str, masks: str, classes: Mapping[int, int]) -> Callable[
 def _in_folder(
     images: str, image_suffix: str, masks: str, forms: Mapping[str, Mapping[int, int]]
 ) -> Callable[[Path], Iterable[Pair]]:
-    """All images of a folder and those below; ``forms`` maps the ending of a mask's name to what its values mean."""
+    """Returns a function that lists all images below a folder; ``forms`` has the classes by ending of the mask's name."""
 
     def pairs(home: Path) -> Iterable[Pair]:
         for image in sorted((home / images).rglob(f"*{image_suffix}")):
@@ -137,7 +137,7 @@ def _in_folder(
     return pairs
 
 
-# Raw values of COCO-Stuff are category ids less one; eleven ids were never used.
+# Raw values of COCO-Stuff are category ids minus one; eleven ids were never used.
 _COCO_UNUSED = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
 _COCO_RAW = [value for value in range(182) if value not in _COCO_UNUSED]
 _COCO_STUFF_RAW = {**{value: index for index, value in enumerate(_COCO_RAW)}, 255: VOID}

@@ -1,4 +1,4 @@
-"""Makes a FiftyOne dataset of a benchmark's folder; running it again goes on where it stopped."""
+"""Creates a FiftyOne dataset from a benchmark's folder; running it again reuses the files that exist."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from fiftyone_resclip.fields.values import relabel
 from fiftyone_resclip.published.folders import VOID, Pair, absolute, benchmark, find_pairs
 from fiftyone_resclip.vocabulary import Vocabulary
 
-#: The field with the masks. They hold 1 for the first class, as predictions do, and 0 for void.
+#: Field with the true masks. As in predictions, the first class has value 1; void is 0.
 GROUND_TRUTH = "ground_truth"
-#: Where a dataset of ours says what it is.
+#: Key in a dataset's info that records which benchmark it is.
 _INFO = "resclip_benchmark"
 
 
 def load_benchmark(name: str, data_root: str | Path, work_dir: str | Path | None = None, limit: int | None = None) -> Any:
-    """Loads a benchmark's validation part.
+    """Loads the validation images of a benchmark.
 
-    Ground truth is rewritten once into ``work_dir``: palettes and raw ids would show wrong names in the App, and hide class 0.
+    The ground truth is rewritten once into ``work_dir``, because the App would show wrong names for raw ids and hide class 0.
 
     Args:
         name: ``"voc21"`` or one of the seven others
-        data_root: the folder of the dataset, or one that holds several
-        work_dir (None): where the rewritten ground truth goes; by default below FiftyOne's folder of datasets
-        limit (None): only so many images, from the start
+        data_root: the folder of the dataset, or a folder that holds several datasets
+        work_dir (None): folder for the rewritten ground truth; by default below FiftyOne's dataset folder
+        limit (None): maximum number of images, from the start
 
     Returns:
-        a view of these images, of the persistent dataset ``resclip-<name>``, with a field :data:`GROUND_TRUTH`
+        a view of these images in the persistent dataset ``resclip-<name>``, with a field :data:`GROUND_TRUTH`
 
     Raises:
         ConfigError: if there is no such benchmark
-        DatasetError: if files are missing, a mask has a value that the dataset does not have, or another dataset has the name
+        DatasetError: if files are missing, a mask has an unknown value, or the name belongs to another dataset
     """
     pairs = find_pairs(name, data_root, limit)
     dataset = _dataset(name, absolute(data_root))
@@ -45,7 +45,7 @@ def load_benchmark(name: str, data_root: str | Path, work_dir: str | Path | None
     samples, moved = [], {}
     for pair in pairs:
         image, path = str(pair.image), folder / f"{pair.name}.png"
-        if known.get(image) != str(path) or not path.is_file():  # a file that is there may be of another copy of the dataset
+        if known.get(image) != str(path) or not path.is_file():  # a file may be from another copy of the dataset
             masks.write_mask(_converted(pair, benchmark(name).title), path)
         if image not in known:
             samples.append(fo.Sample(image, **{GROUND_TRUTH: fo.Segmentation(mask_path=str(path))}))
@@ -58,14 +58,14 @@ def load_benchmark(name: str, data_root: str | Path, work_dir: str | Path | None
 
 
 def folder_of(name: str, work_dir: str | Path | None = None) -> Path:
-    """Gives the folder where what is made from a dataset is kept.
+    """Returns the folder for files that are made from a dataset.
 
     Args:
-        name: of the benchmark or dataset
-        work_dir (None): by default below FiftyOne's folder of datasets
+        name: name of the benchmark or dataset
+        work_dir (None): parent folder; by default in FiftyOne's dataset folder
 
     Returns:
-        the folder, which may not be there yet
+        the folder, which may not exist yet
     """
     return absolute(work_dir or Path(fo.config.default_dataset_dir) / "resclip") / name
 
@@ -93,5 +93,5 @@ def _converted(pair: Pair, title: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         raise DatasetError(f"ground truth can't be used: {error}") from error
     strange = set(np.unique(mask).tolist()) - set(pair.classes)
     if strange:
-        raise DatasetError(f"{pair.mask} must be a mask of {title}, but has the values {sorted(strange)[:5]}; get the file anew")
+        raise DatasetError(f"{pair.mask} must be a mask of {title}, but has the values {sorted(strange)[:5]}; replace the file")
     return (relabel(mask, pair.classes, VOID) + 1).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The paper's numbers, to stand beside what was measured; none of them was measured here."""
+"""Results from the paper, for comparison with our own; none of them was measured here."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _TABLE: dict[str, Any] = json.loads((Path(__file__).parent / "numbers.json").rea
 
 
 def published_miou(benchmark: str, model: str, config: ResCLIPConfig) -> float | None:
-    """Gives the published mIoU of a benchmark.
+    """Returns the published mIoU of a benchmark.
 
     Args:
         benchmark: ``"voc21"`` or one of the seven others
-        model: a named model, as ``"resclip-vit-b-16"``
-        config: settings; those that do not change results by more than rounding, such as ``precision``, may differ
+        model: a named model such as ``"resclip-vit-b-16"``
+        config: settings; ``precision`` may differ, because it changes results only by rounding
 
     Returns:
         percent; ``None`` where nothing was published for this model and these settings

@@ -1,4 +1,4 @@
-"""Where a measured figure comes from: commit, versions, device, threads. Every JSON under ``benchmarks/`` carries it."""
+"""Records how a number was measured: commit, versions, device and threads. Every JSON under ``benchmarks/`` has these entries."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _WRITTEN = [f":(top,exclude){path}" for path in ("benchmarks/results", "README.m
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
-    """Describes this run; to be asked for at its start, before the checkout may change.
+    """Describes this run. Call it at the start, before the checkout may change.
 
     Args:
-        device ("cpu"): where the figures are measured; for a GPU its model is named
+        device ("cpu"): where the numbers are measured; for a GPU, the result has its model name
 
     Returns:
         plain JSON values
@@ -35,14 +35,14 @@ def provenance(device: str = "cpu") -> dict[str, Any]:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # a GPU may be measured where FiftyOne is not
+    except PackageNotFoundError:  # a machine with a GPU may not have FiftyOne
         return None
 
 
 def _commit() -> str:
-    """The checkout's commit, with a ``+`` where files differ from it; ``unknown`` outside a checkout of this project.
+    """Returns the checkout's commit, with a ``+`` if files differ from it; ``unknown`` outside a checkout of this project.
 
-    What the benchmarks themselves write does not count: the figures, and the README and the card with their tables.
+    Files that the benchmarks themselves write are ignored: the results, and the README and the card with their tables.
     """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:

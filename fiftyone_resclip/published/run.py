@@ -1,6 +1,6 @@
-"""Measures a model on one of the eight benchmarks, or on any FiftyOne dataset: label, evaluate, write the record.
+"""Measures a model on one of the eight benchmarks or on any FiftyOne dataset: labels it, evaluates it and writes a record.
 
-A run that is stopped goes on where it was: masks are kept in a field named after everything that decides them.
+A stopped run continues where it was, because masks are stored in a field whose name depends on everything that affects them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+from tabulate import tabulate
 
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.weights import fingerprint
@@ -38,17 +39,17 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Setup:
-    """What is measured, the same on every dataset.
+    """Model and options of a run, the same for every dataset.
 
     Attributes:
         backbone: the frozen CLIP
-        model: what it is called in records
-        changes: settings that differ from those of the preset, by the names of ``ResCLIPConfig``
+        model: its name in records
+        changes: settings that differ from the preset, by their names in ``ResCLIPConfig``
         pretrained: tag or file of the weights, if they are not the model's own
-        limit: only so many images, from the start
-        work_dir: where masks go; by default below FiftyOne's folder of datasets
-        batch_size: images at once; by default as :func:`labeling.label` has it
-        num_workers: threads that read images
+        limit: maximum number of images, from the start
+        work_dir: folder for masks; by default below FiftyOne's dataset folder
+        batch_size: number of images per batch; by default as in :func:`labeling.label`
+        num_workers: number of threads that read images
 
     Raises:
         ConfigError: if ``limit`` is below 1
@@ -69,20 +70,20 @@ class Setup:
 
     @property
     def part(self) -> str:
-        """What a run over a part of a dataset is called, so that it does not replace one over the whole."""
+        """Suffix of the eval key, so that a run with a limit does not replace a run over all images; empty without a limit."""
         return "" if self.limit is None else f"first_{self.limit}"
 
 
 def run_benchmark(name: str, data_root: str | Path, setup: Setup) -> Record:
-    """Measures a model on a benchmark as the field does.
+    """Measures a model on a benchmark by the usual protocol.
 
     Args:
         name: ``"voc21"`` or one of the seven others
-        data_root: the folder of the dataset, or one that holds several
-        setup: what is measured; its changes are to the benchmark's preset
+        data_root: the folder of the dataset, or a folder that holds several datasets
+        setup: model and options; its changes apply to the benchmark's preset
 
     Returns:
-        the record, plain JSON values; figures in percent, times in seconds
+        the record, plain JSON values; metrics in percent, times in seconds
 
     Raises:
         ConfigError: if there is no such benchmark or setting
@@ -110,27 +111,27 @@ def run_dataset(
     preset_name: str = "ade20k",
     ignore_index: Ignored = AUTO,
 ) -> Record:
-    """Measures a model on a FiftyOne dataset of the user's own.
+    """Measures a model on the user's own FiftyOne dataset.
 
     Args:
-        name: of the dataset
-        gt_field: its true masks
-        classes: as :meth:`fiftyone_resclip.Vocabulary.parse`; ``None`` takes the names of the field's mask targets as words
-        setup: what is measured
+        name: name of the dataset
+        gt_field: field with the true masks
+        classes: as in :meth:`fiftyone_resclip.Vocabulary.parse`; ``None`` uses the class names in the field's mask targets
+        setup: model and options
         preset_name ("ade20k"): settings to start from
-        ignore_index ("auto"): void values of the ground truth, as :func:`fiftyone_resclip.evaluate`
+        ignore_index ("auto"): void values of the ground truth, as in :func:`fiftyone_resclip.evaluate`
 
     Returns:
-        the record, plain JSON values; figures in percent, times in seconds
+        the record, plain JSON values; metrics in percent, times in seconds
 
     Raises:
         ConfigError: if a setting is unknown
-        DatasetError: if there is no such dataset or field, or they share no class
+        DatasetError: if there is no such dataset or field, or ``classes`` and the field share no class
     """
     if not fo.dataset_exists(name):
         raise DatasetError(unknown("dataset", name, fo.list_datasets()))
     dataset = fo.load_dataset(name)
-    if classes is None:  # the truth matched with itself: its classes, without what is void
+    if classes is None:  # matching the truth with itself returns its classes without void
         classes = list(match_classes(dataset, gt_field, gt_field, ignore_index).class_names)
     model = make_model(setup.backbone, Vocabulary.parse(classes), preset(preset_name).varied(setup.changes))
     samples = dataset if setup.limit is None else dataset.limit(setup.limit)
@@ -138,7 +139,7 @@ def run_dataset(
 
 
 def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record:
-    """The published number to stand beside a measured one, and whether the two may be compared."""
+    """Returns the published number to show next to a measured one, and whether the two are comparable."""
     same = published_miou(name, model, config)
     headline = published_miou(name, "resclip-vit-b-16", preset(name))
     return {"miou": headline if same is None else same, "comparable": whole and same is not None}
@@ -147,25 +148,25 @@ def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record
 def measure(
     samples: Any, gt_field: str, model: ResCLIPModel, setup: Setup, folder: Path, *, ignore_index: Ignored = AUTO
 ) -> Record:
-    """Labels a collection, evaluates it and keeps both under one name.
+    """Labels a collection, evaluates it, and stores the masks and the evaluation in the dataset.
 
     Args:
         samples: a FiftyOne dataset or view of images
-        gt_field: its ground truth
-        model: the method with weights and words
-        setup: names and numbers for the run
-        folder: where masks go
+        gt_field: field with the true masks
+        model: the model to measure
+        setup: names and options of the run
+        folder: folder for masks
         ignore_index ("auto"): void values of the ground truth
 
     Returns:
-        the record, plain JSON values; figures in percent, times in seconds
+        the record, plain JSON values; metrics in percent, times in seconds
 
     Raises:
         DatasetError: if the collection can't be labelled or evaluated
     """
     segmenter = model.segmenter
     config, vocabulary = segmenter.config, segmenter.vocabulary
-    _check_common(samples, gt_field, vocabulary)  # before an hour of labelling
+    _check_common(samples, gt_field, vocabulary)  # fail before an hour of labelling
     weights = fingerprint(segmenter.backbone.model)
     pred_field = _field_name(config.to_dict(), vocabulary, weights)
     key = "_".join(filter(None, (pred_field, gt_field if gt_field != GROUND_TRUTH else "", setup.part)))
@@ -204,10 +205,10 @@ def write(record: Record, folder: Path) -> Path:
 
     Args:
         record: from :func:`run_benchmark` or :func:`measure`
-        folder: where to; made if need be
+        folder: output folder, created if it is missing
 
     Returns:
-        the file, named by benchmark or dataset, and eval key
+        the file, named after the benchmark or dataset and the eval key
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.get('benchmark') or fo.load_dataset(record['dataset']).slug}-{record['eval_key']}.json"
@@ -216,46 +217,47 @@ def write(record: Record, folder: Path) -> Path:
 
 
 def table(records: Mapping[str, Record | ResCLIPError]) -> str:
-    """Prints records as text, beside the published numbers.
+    """Formats records as a text table, next to the published numbers.
 
     Args:
-        records: the record of each benchmark, or why there is none
+        records: by benchmark, its record or the error that stopped it
 
     Returns:
-        a row for each
+        a row for each record, then the errors and an explanation
     """
-    lines = [f"{'benchmark':<12} {'images':>13} {'mIoU':>7} {'published':>10} {'difference':>11} {'seconds':>8}"]
+    headers = ("benchmark", "images", "mIoU", "published", "difference", "seconds")
+    rows, failed = [], []
     for name, record in records.items():
         if isinstance(record, ResCLIPError):
-            lines.append(f"{name:<12} not measured: {record}")
+            failed.append(f"{name} not measured: {record}")
             continue
         published = record.get("published", {"miou": None, "comparable": False})
         difference = record["miou"] - published["miou"] if published["comparable"] else None
         images = "/".join(str(record[key]) for key in ("images", "images_published") if key in record)
-        lines.append(
-            f"{name:<12} {images:>13} {_shown(record['miou'], '.2f'):>7} {_shown(published['miou'], '.1f'):>10} "
-            f"{_shown(difference, '+.2f'):>11} {_shown(_whole_seconds(record), '.0f'):>8}"
-        )
-    lines.append(
-        "mIoU in percent, over the whole set. Published: ResCLIP's own number where there is none for this model and settings; a "
-        "difference is given only where model, settings and images are the same."
+        seconds = _shown(_whole_seconds(record), ".0f")
+        shown = (_shown(record["miou"], ".2f"), _shown(published["miou"], ".1f"), _shown(difference, "+.2f"), seconds)
+        rows.append((name, images, *shown))
+    text = tabulate(rows, headers, tablefmt="plain", colalign=("left", *["right"] * 5), disable_numparse=True) if rows else ""
+    explanation = (
+        "mIoU in percent, over all images. Published: the number for this model and settings, or ResCLIP's own if there is "
+        "none. A difference is shown only if model, settings and images are the same."
     )
-    return "\n".join(lines)
+    return "\n".join(filter(None, (text, *failed, explanation)))
 
 
 def run_all(
     data_root: str | Path, setup: Setup, done: Callable[[Record], Any], names: Iterable[str] = FOLDERS
 ) -> dict[str, Record | ResCLIPError]:
-    """Measures several benchmarks; one that can't be measured does not keep the others from it.
+    """Measures several benchmarks; if one can't be measured, the others still are.
 
     Args:
         data_root: the folder that holds their folders
-        setup: what is measured
-        done: gets each record as soon as it is there
-        names: by default all eight
+        setup: model and options
+        done: called with each record as soon as it is ready
+        names: benchmarks to measure; by default all eight
 
     Returns:
-        the record of each, or why there is none
+        by benchmark, its record or the error that stopped it
     """
     records: dict[str, Record | ResCLIPError] = {}
     for name in names:
@@ -271,12 +273,12 @@ def _check_common(samples: Any, gt_field: str, vocabulary: Vocabulary) -> None:
     names = set(MaskField.of(samples, gt_field).targets.values())
     if not names & set(vocabulary.class_names):
         raise DatasetError(
-            f"{gt_field!r} and the words must share class names, but have {sorted(names)} and {sorted(vocabulary.class_names)}"
+            f"{gt_field!r} and the class list must share names, but have {sorted(names)} and {sorted(vocabulary.class_names)}"
         )
 
 
 def _forget_lost_masks(samples: Any, field: str) -> None:
-    """Lets samples whose mask file has gone be labelled again; else they would count as having none."""
+    """Clears the label of samples whose mask file no longer exists, so that they are labelled again."""
     if not samples.has_field(field):
         return
     paths = zip(*samples.values(["id", f"{field}.mask_path"]), strict=True)
@@ -286,12 +288,12 @@ def _forget_lost_masks(samples: Any, field: str) -> None:
 
 
 def _whole_seconds(record: Record) -> float | None:
-    """What the run took, if it was one run."""
+    """Returns the duration in seconds if this run labelled all images, else ``None``."""
     return sum(record["seconds"].values()) if record["labelled_in_this_run"] == record["images"] else None
 
 
 def _field_name(settings: Mapping[str, Any], vocabulary: Vocabulary, weights: str) -> str:
-    """Readable, and different for everything that decides a mask, so that no run goes on with the masks of another."""
+    """Returns a readable name that differs whenever something that affects masks differs, so that runs do not share masks."""
     decisive = [settings, vocabulary.class_names, vocabulary.phrases, vocabulary.background, weights]
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
     parts = [settings["strategy"], *(part for part in ("rcs", "sfr", "pamr") if settings[part]), digest]

@@ -1,5 +1,5 @@
-"""The bundled tiny CLIP: weights, card, and the scenes it was trained on.
+"""The bundled tiny CLIP: its weights, its model card, and the scenes it was trained on.
 
-It exists so that everything runs offline. It knows pieces of cloth and nothing of photographs; see ``CARD.md``. How it was
-trained and measured is in ``benchmarks/`` at the root of the repository.
+It lets the demo and the tests run offline. It knows only pieces of cloth and can't handle photographs; see ``CARD.md``. The code
+that trained and measured it is in ``benchmarks/`` at the root of the repository.
 """

@@ -1,7 +1,7 @@
 """Generated pictures of cloth on the ground, with captions and exact ground truth.
 
-This is the little world the bundled tiny CLIP knows: pieces of cloth in six colours and four patterns on three grounds.
-Training sees only ``Scene.image`` and ``caption``; ``Scene.truth`` exists for evaluation and the demo. Nothing here needs torch.
+The bundled tiny CLIP knows only these scenes: pieces of cloth in six colours and four patterns on three grounds. Training sees
+only ``Scene.image`` and ``caption``; ``Scene.truth`` is for evaluation and the demo. This module does not need torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 PATTERNS: tuple[str, ...] = ("plain", "striped", "dotted", "checked")
 GROUNDS: dict[str, tuple[int, int, int]] = {"asphalt": (72, 72, 76), "gravel": (148, 146, 142), "snow": (228, 232, 238)}
 
-#: Pairs that no training caption ever names together; scenes contain them, captions say only their colour or their pattern.
+#: Pairs that no training caption ever names together; scenes contain them, but captions name only their colour or their pattern.
 NEVER_NAMED: frozenset[tuple[str, str]] = frozenset(
     {("striped", "green"), ("dotted", "blue"), ("checked", "yellow"), ("plain", "purple")}
 )
@@ -36,7 +36,7 @@ _RADIUS_PX = (16.0, 34.0)
 
 @dataclass(frozen=True)
 class Cloth:
-    """One piece of cloth: a pattern and a colour, by name."""
+    """A piece of cloth: the names of its pattern and colour."""
 
     pattern: str
     colour: str
@@ -49,7 +49,7 @@ class Cloth:
 
 ALL_CLOTHS: tuple[Cloth, ...] = tuple(Cloth(pattern, colour) for pattern in PATTERNS for colour in COLOURS)
 
-#: Vocabularies for scenes: by colour; by colour, and the grounds; by pattern and colour, and the grounds.
+#: Vocabularies for scenes: colours; colours and grounds; pairs of pattern and colour, and grounds.
 COLOUR_CLASSES: tuple[str, ...] = tuple(f"{colour} cloth" for colour in COLOURS)
 COLOURS_AND_GROUNDS: tuple[str, ...] = (*COLOUR_CLASSES, *GROUNDS)
 PAIR_CLASSES: tuple[str, ...] = (*(cloth.name for cloth in ALL_CLOTHS), *GROUNDS)
@@ -57,13 +57,13 @@ PAIR_CLASSES: tuple[str, ...] = (*(cloth.name for cloth in ALL_CLOTHS), *GROUNDS
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and what is in it.
+    """A picture and its contents.
 
     Attributes:
         image: RGB, ``(H, W, 3)`` uint8
-        truth: which region each pixel belongs to, ``(H, W)`` uint8: an index into ``regions``
+        truth: the region of each pixel, as an index into ``regions``, ``(H, W)`` uint8
         grounds: the names of one or two grounds
-        cloths: the pieces, bottom to top
+        cloths: the pieces of cloth, bottom to top
     """
 
     image: NDArray[np.uint8]
@@ -83,10 +83,10 @@ def draw_scene(
     """Draws one scene with ``n_cloths`` different pieces of cloth, each largely visible.
 
     Args:
-        rng: the only source of chance, so equal seeds give equal scenes
+        rng: the only source of randomness, so equal seeds give equal scenes
         image_hw ((96, 96)): height and width in pixels
         n_cloths (1): number of pieces, >= 0
-        two_grounds_share (0.35): how often the ground is of two kinds, in [0, 1]
+        two_grounds_share (0.35): probability of two kinds of ground, in [0, 1]
 
     Returns:
         the :class:`Scene`
@@ -108,15 +108,15 @@ def held_out_scene(index: int, image_hw: tuple[int, int], n_cloths: int) -> Scen
 
 
 def dense_scene(index: int) -> Scene:
-    """Draws a held-out scene of the kind that masks are evaluated on: 144x192 px with 2 to 5 pieces of cloth."""
+    """Draws a held-out scene for evaluating masks: 144x192 px with 2 to 5 pieces of cloth."""
     return held_out_scene(index, (144, 192), 2 + index % 4)
 
 
 def caption(rng: np.random.Generator, scene: Scene, ground_share: float = 0.7) -> str:
     """Describes a scene in words, never naming a pair of :data:`NEVER_NAMED`.
 
-    Each piece is named in full, by colour alone or by pattern alone, in random order, the ground with
-    probability ``ground_share``.
+    Each piece is named in full, by its colour or by its pattern, in random order. The ground is named with probability
+    ``ground_share``, and always if there are no pieces.
     """
     phrases = [_phrase(rng, cloth) for cloth in scene.cloths]
     rng.shuffle(phrases)
@@ -134,7 +134,7 @@ def class_map(scene: Scene, class_names: Sequence[str]) -> NDArray[np.uint8]:
 
     Args:
         scene: the scene
-        class_names: phrases of cloth or names of grounds
+        class_names: phrases for cloth or names of grounds
 
     Returns:
         ``(H, W)`` uint8, 255 (void) where no class fits
@@ -154,7 +154,7 @@ def _phrase(rng: np.random.Generator, cloth: Cloth) -> str:
 
 
 def _place_polygons(rng: np.random.Generator, image_hw: tuple[int, int], count: int) -> NDArray[np.uint8]:
-    """Draws polygons until each keeps a fair share of its area visible; a crowded picture shrinks them."""
+    """Draws polygons until enough of each is visible; they shrink with each attempt."""
     scale = 1.0
     while True:
         picture = Image.new("L", (image_hw[1], image_hw[0]))
@@ -167,7 +167,7 @@ def _place_polygons(rng: np.random.Generator, image_hw: tuple[int, int], count: 
 
 
 def _draw_polygon(rng: np.random.Generator, picture: Image.Image, index: int, scale: float) -> float:
-    """Draws a star-shaped polygon with value ``index``; returns its area in pixels, the part outside included."""
+    """Draws a star-shaped polygon with value ``index``; returns its area in pixels, including the part outside the picture."""
     radius = scale * rng.uniform(*_RADIUS_PX)
     corners = int(rng.integers(4, 8))
     angles = (np.arange(corners) + rng.uniform(-0.25, 0.25, corners)) * (2 * np.pi / corners) + rng.uniform(0, 2 * np.pi)
@@ -186,7 +186,7 @@ def _texture(rng: np.random.Generator, image_hw: tuple[int, int], cloth: Cloth) 
 
 
 def _light_share(rng: np.random.Generator, image_hw: tuple[int, int], pattern: str) -> NDArray[np.bool_]:
-    """Says where the second, light colour of a pattern shows: ``(H, W)``."""
+    """Computes where the second, light colour of a pattern shows, ``(H, W)``."""
     if pattern == "plain":
         return np.zeros(image_hw, dtype=np.bool_)
     y, x = np.mgrid[: image_hw[0], : image_hw[1]]
@@ -202,14 +202,14 @@ def _light_share(rng: np.random.Generator, image_hw: tuple[int, int], pattern: s
 
 
 def _split(rng: np.random.Generator, image_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Parts the picture by a straight line near its middle: where the second ground would be."""
+    """Splits the picture by a straight line near its middle; returns where the second ground would be."""
     y, x = np.mgrid[-0.5 : 0.5 : image_hw[0] * 1j, -0.5 : 0.5 : image_hw[1] * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     return np.asarray(x * np.cos(angle) + y * np.sin(angle) > rng.uniform(-0.2, 0.2))
 
 
 def _ground(rng: np.random.Generator, image_hw: tuple[int, int], name: str) -> NDArray[np.float64]:
-    """Asphalt is dark with fine grain, gravel grey with coarse grain, snow white and smooth."""
+    """Draws a ground: asphalt is dark with fine grain, gravel is grey with coarse grain, snow is white and smooth."""
     coarse = (
         rng.normal(0, 1, (-(-image_hw[0] // 3), -(-image_hw[1] // 3))).repeat(3, 0).repeat(3, 1)[: image_hw[0], : image_hw[1]]
     )

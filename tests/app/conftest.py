@@ -1,4 +1,4 @@
-"""Operators and panels without a browser: FiftyOne's own context, and what they ask the App to do."""
+"""Helpers that run operators and panels without a browser, in FiftyOne's own context, and show what they ask of the App."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fiftyone_resclip import cli
 
 @pytest.fixture
 def installed() -> Iterator[None]:
-    """The plugin where FiftyOne looks for it."""
+    """Installs the plugin where FiftyOne looks for it."""
     assert cli.main(["install"]) == 0
     yield
     assert cli.main(["uninstall"]) == 0
@@ -23,7 +23,7 @@ def installed() -> Iterator[None]:
 
 @pytest.fixture
 def make_context() -> Callable[..., ExecutionContext]:
-    """Makes contexts as FiftyOne's server does for a request of the App."""
+    """Builds contexts as FiftyOne's server does for a request from the App."""
 
     def make(view: Any, request: dict[str, Any] | None = None, **params: Any) -> ExecutionContext:
         dataset = view._dataset
@@ -34,22 +34,22 @@ def make_context() -> Callable[..., ExecutionContext]:
 
 
 def asked(context: ExecutionContext) -> list[tuple[str, dict[str, Any]]]:
-    """What the App was asked to do, in order: name and parameters."""
+    """Returns the name and parameters of everything the App was asked to do, in order."""
     return [(request.operator_uri, request.params) for request in context.executor._requests]
 
 
 def notices(context: ExecutionContext) -> list[tuple[str, str]]:
-    """The notifications the user got: variant and text."""
+    """Returns the variant and text of each notification that the user got."""
     return [(params["variant"], params["message"]) for name, params in asked(context) if name == "notify"]
 
 
 def labels_of(form: Any) -> dict[str, Any]:
-    """The label that each part of a form shows, or for a choice its default."""
+    """Returns the label of each part of a form, or ``None`` for a part without a view."""
     return {name: part.view.label if part.view else None for name, part in form.type.properties.items()}
 
 
 def operator(name: str) -> Any:
-    """An operator of the plugin, as a user gets it."""
+    """Returns an operator of the plugin, as a user gets it."""
     return foo.get_operator(f"@fiftyone-resclip/resclip/{name}")
 
 

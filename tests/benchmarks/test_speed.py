@@ -1,14 +1,66 @@
 from __future__ import annotations
 
-from benchmarks.cases import ARCHITECTURE
-from benchmarks.speed import measure, table
+import copy
+
+import pytest
+import torch
+from open_clip.transformer import VisionTransformer
+
+from benchmarks import speed
+from benchmarks.cases import CASES
+from benchmarks.stages import calls_of
+from fiftyone_resclip import segmenter
 from fiftyone_resclip.clip.backbone import Backbone
+from tests.benchmarks.conftest import Clock
+
+HEADERS = ["case", "image", "crops", "phrases", "time / plain forward", "trunk", "PAMR", "rest", "memory above weights"]
 
 
-def test_the_plain_forward_gets_the_crops_that_the_method_takes() -> None:
-    figures = measure("voc21-like-fast", Backbone.random(ARCHITECTURE, 0), "float32", 1)
+@pytest.mark.parametrize("trunk", [3.0, 7.0])
+def test_a_ratio_is_that_of_the_method_to_the_plain_forward(tiny: Backbone, clock: Clock, trunk: float) -> None:
+    """The plain forward takes 4 s, the trunk 3 s or 7 s, the labels 1 s, a phrase 2 s and the rest nothing."""
+    clock.charge(VisionTransformer, "forward", lambda *_: 4.0)
+    clock.charge(Backbone, "trunk", lambda *_: trunk)
+    clock.charge(segmenter, "label_map", lambda *_, **__: 1.0)
+    clock.charge(Backbone, "encode_text", lambda backbone, phrases: 2.0 * len(phrases))
+    figures = speed.measure("voc21-like-fast", tiny, "float32", 1)
+    assert figures["ratio_to_plain"] == (trunk + 1) / 4
+    assert figures["text_of_a_phrase_to_plain"] == 2 / 4
+    assert {stage: share for stage, share in figures["stage_shares"].items() if share} == {
+        "trunk": round(trunk / (trunk + 1), 4),
+        "up-sampling, labels": round(1 / (trunk + 1), 4),
+    }
     assert figures["batches"] == [[1, 3, 336, 448]]
-    assert figures["ratio_to_plain"] > 0
-    assert figures["stage_shares"]["trunk"] > 0.3
     assert "images_per_second" not in figures  # a CPU is measured by ratios only
-    assert table([figures]).splitlines()[2].startswith("| voc21-like-fast | 336x448 | 1 | 56 |")
+    header, _, row = ([cell.strip() for cell in line.strip("|").split("|")] for line in speed.table([figures]).splitlines())
+    shares = [f"{100 * share:.0f} %" for share in (trunk / (trunk + 1), 0, 1 / (trunk + 1))]
+    assert header == HEADERS
+    assert row == ["voc21-like-fast", "336x448", "1", "56", f"{(trunk + 1) / 4:.2f}", *shares, ""]
+
+
+def test_the_plain_forward_gets_the_crops_that_the_method_takes(tiny: Backbone) -> None:
+    """Six windows of one image, for both sides the same pixels."""
+    with calls_of(VisionTransformer, "forward") as plain, calls_of(Backbone, "trunk") as ours:
+        speed.measure("ade20k-like-fast", tiny, "float32", 1)
+    method, tower = ([pixels for pixels, *_ in calls] for calls in (ours, plain))
+    assert sum(map(len, method[: len(method) // 4])) == 6  # the method ran four times, once of them to be timed by stages
+    pairs = zip(tower, method[: len(method) // 4] * 2, strict=True)  # the tower ran twice, once of them to warm up
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+def test_the_plain_forward_is_open_clips_own(tiny: Backbone, clock: Clock) -> None:
+    """With a table of positions that fits the crops, all zeros."""
+    pixels = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    results = clock.charge(VisionTransformer, "forward", lambda *_: 0.0)
+    speed.plain_forward(tiny, [pixels, pixels[..., :48]], "float32")()
+    tower = copy.deepcopy(tiny.model.visual)
+    tower.positional_embedding.data.zero_()
+    torch.testing.assert_close(results[0], tower(pixels))
+    assert results[1].shape == results[0].shape
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_case_has_the_settings_of_its_benchmark(name: str) -> None:
+    case = CASES[name]
+    assert (case.config.sfr is None) == name.endswith("-fast") and case.config.rcs is not None
+    assert case.image.shape == (3, *case.image_hw) and case.image.dtype == torch.uint8

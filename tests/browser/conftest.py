@@ -1,4 +1,4 @@
-"""A real FiftyOne App server and a headless Chromium; screenshots are kept in ``test-artefacts/``."""
+"""Starts a real FiftyOne App server and a headless Chromium; saves screenshots in ``test-artefacts/``."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Starts an App server with the plugin installed; gives its address."""
+    """Starts an App server with the plugin installed and yields its address."""
     ARTEFACTS.mkdir(exist_ok=True)
-    fo.list_datasets()  # the database must run before the server asks for it
+    fo.list_datasets()  # the database must be running before the server needs it
     assert cli.main(["install"]) == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -55,7 +55,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def page(server: str, request: pytest.FixtureRequest) -> Iterator[object]:
-    """A browser page that reaches the server and nothing else; what it shows at the end of the test is kept."""
+    """Yields a browser page that can reach only the server; saves a screenshot of it at the end of the test."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -15,7 +15,7 @@ from tests.conftest import CLASSES
 
 
 def counted(dataset: fo.Dataset) -> dict[tuple[int, int], list[tuple[int, str]]]:
-    """For each pair of different values its pixels by sample, most first, counted from the masks alone."""
+    """Counts, from the masks alone, the pixels of each pair of different values by sample, most first (as negative numbers)."""
     pairs: dict[tuple[int, int], list[tuple[int, str]]] = {}
     for sample in dataset:
         truth, prediction = (masks.read_mask(sample[field]) for field in ("ground_truth", "resclip"))
@@ -62,7 +62,7 @@ def test_a_confusion_leads_to_its_images(
         assert int((masks.read_mask(dataset[sample]["mine_errors"]) == 1).sum()) == -pixels
 
     page.locator('[data-cy="looker"]').first.click()
-    for _, sample in images:  # one after the other, in the order counted
+    for _, sample in images:  # one after the other, in the order of their counts
         page.wait_for_function(f"() => document.querySelector('[data-cy=modal]').innerText.includes('{sample}')", timeout=15_000)
         screenshot(page, "errors-sample")
         page.keyboard.press("ArrowRight")

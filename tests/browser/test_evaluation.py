@@ -1,4 +1,4 @@
-"""A run of ours in FiftyOne's own Model Evaluation panel."""
+"""One of our runs in FiftyOne's own Model Evaluation panel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def visible_plot(page: Any) -> Any:
 
 
 def places(plot: Any, axis: str) -> dict[str, float]:
-    """Where on the page each class of an axis stands; they are set out evenly, the first at the left or bottom."""
+    """Returns the position of each class of an axis on the page; they are evenly spaced, the first at the left or bottom."""
     plot.scroll_into_view_if_needed()
     box = plot.locator(".nsewdrag").bounding_box()
     names = plot.locator(f".{axis}tick text").all_text_contents()
@@ -36,7 +36,7 @@ def places(plot: Any, axis: str) -> dict[str, float]:
 
 
 def click(page: Any, x: float, y: float) -> None:
-    """Clicks as plotly wants it: with the mouse there before."""
+    """Clicks a point; moves the mouse there first, because plotly needs it."""
     page.mouse.move(x - 3, y - 3)
     page.wait_for_timeout(200)
     page.mouse.move(x, y)
@@ -50,7 +50,7 @@ def wait_for_samples(page: Any, number: int) -> None:
 
 
 def pairs(dataset: fo.Dataset) -> list[set[tuple[str, str]]]:
-    """For each sample the pairs of true and predicted classes, counted pixel by pixel."""
+    """Returns for each sample the pairs of true and predicted classes that occur at its pixels."""
     result = []
     for sample in dataset:
         truth, prediction = (masks.read_mask(sample[field]) for field in ("ground_truth", "resclip"))

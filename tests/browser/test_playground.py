@@ -1,4 +1,4 @@
-"""A user tries words on an image and hands them to Segment."""
+"""A user tries words on an image and opens Segment with them."""
 
 from __future__ import annotations
 

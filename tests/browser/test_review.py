@@ -1,4 +1,4 @@
-"""A user goes through masks by key and by button, and copies those that are kept."""
+"""A user reviews masks by key and by button, and copies the kept ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_only_kept_masks_are_copied(
     page.get_by_role("button", name="Copy kept labels").click()
     form = page.locator('[data-cy="operators-prompt-modal"]')
     form.wait_for(timeout=30_000)
-    page.wait_for_selector("text=Labels that are kept: 1", timeout=30_000)
+    page.wait_for_selector("text=Kept labels: 1", timeout=30_000)
     box_below(form, "To field").fill("gold")
     page.wait_for_timeout(1500)
     form.get_by_role("button", name="Execute").click()

@@ -1,4 +1,4 @@
-"""A user opens a dataset in the App, types words, sees masks, stops a run."""
+"""A user opens a dataset in the App, types words, sees masks and stops a run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_stopping_in_the_middle_keeps_what_is_done(page: Any, server: str, make_
     form = open_form(page, SEGMENT)
     form.locator("textarea").first.fill(WORDS)
     choose(page, form, "resclip-vit-b-16", "resclip-tiny")
-    page.wait_for_timeout(1500)  # the form is resolved anew after each change
+    page.wait_for_timeout(1500)  # the form is resolved again after each change
     form.get_by_role("button", name="Execute").click()
     page.wait_for_selector("text=/ of 60 images, .* per second, about/", timeout=90_000)
     screenshot(page, "segment-progress")

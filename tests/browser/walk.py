@@ -1,4 +1,4 @@
-"""Steps of a walk through the App that several tests take."""
+"""Steps in the App that several tests share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def open_dataset(page: Any, address: str, name: str) -> None:
 
 
 def run_operator(page: Any, label: str) -> None:
-    """Picks an operator in the operator browser, by keyboard."""
+    """Runs an operator from the operator browser, by keyboard."""
     page.keyboard.press("`")
     page.locator('input[placeholder*="operation" i]').first.fill(label)
     page.keyboard.press("Enter")
@@ -40,13 +40,13 @@ def open_form(page: Any, label: str) -> Any:
 
 
 def choose(page: Any, form: Any, shown: str, wanted: str) -> None:
-    """Changes a drop-down of a form by the text it shows."""
+    """Selects another option in the drop-down of a form that shows a text."""
     form.get_by_text(shown).first.click()
     page.get_by_role("option", name=wanted).click()
 
 
 def box_below(part: Any, label: str) -> Any:
-    """The input that follows a label."""
+    """Returns the input that follows a label."""
     return part.get_by_text(label).locator("xpath=following::input[1]")
 
 
@@ -55,7 +55,7 @@ def screenshot(page: Any, name: str) -> None:
 
 
 def mean_colour(element: Any) -> NDArray[np.float64]:
-    """The mean colour of a part of the page, as it is drawn."""
+    """Returns the mean colour of a part of the page, as drawn."""
     with Image.open(io.BytesIO(element.screenshot())) as image:
         return np.asarray(image.convert("RGB")).reshape(-1, 3).mean(axis=0)
 
@@ -66,7 +66,7 @@ def open_panel(page: Any, name: str) -> None:
 
 
 def click_plot(page: Any, plot: Any, across: float, down: float) -> None:
-    """Clicks a plotly figure at a share of its width and height."""
+    """Clicks a plotly figure at a point given as shares of its width and height."""
     box = plot.locator(".nsewdrag").first.bounding_box()
     x, y = box["x"] + across * box["width"], box["y"] + down * box["height"]
     page.mouse.move(x - 5, y - 5)

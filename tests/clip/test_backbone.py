@@ -186,7 +186,7 @@ def test_a_folder_or_an_object_with_another_tower_is_refused(tmp_path: Path, vis
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     with pytest.raises(BackboneError, match="must be a plain CLIP ViT with a class token, but its"):
         Backbone.load(str(tmp_path), device="cpu")
-    with pytest.raises(BackboneError, match="but its blocks or its pooling are others"):
+    with pytest.raises(BackboneError, match="but its blocks or its pooling are not CLIP's"):
         Backbone(open_clip.CLIP(**config["model_cfg"]), None)
 
 
@@ -251,7 +251,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         ("resclip-vit-b16", None, BackboneError, "model 'resclip-vit-b16' is unknown; did you mean 'resclip-vit-b-16'?"),
         ("ViT-B-16-quickgelu", "opnai", WeightsError, "did you mean 'openai'?"),
         ("ViT-B-16", None, WeightsError, "model 'ViT-B-16' needs pretrained: a checkpoint file or one of .*openai"),
-        ("ViT-B-16", "nowhere.pt", WeightsError, "'nowhere.pt' is not there"),
+        ("ViT-B-16", "nowhere.pt", WeightsError, "'nowhere.pt' does not exist"),
         ("nowhere.json", None, BackboneError, "model config 'nowhere.json' must be a readable JSON file"),
     ],
 )
@@ -280,7 +280,7 @@ def test_bad_pixels_and_blocks_are_refused(tiny: Backbone) -> None:
     for shape in ((1, 1, 96, 96), (1, 3, 7, 96), (3, 96, 96)):
         with pytest.raises(ShapeError, match=r"pixels must be \(B, 3, H, W\) with sides of at least 8"):
             tiny.trunk(torch.zeros(shape))
-    with pytest.raises(ConfigError, match="must lie before the last of 12 blocks"):
+    with pytest.raises(ConfigError, match="must come before the last of 12 blocks"):
         tiny.check_blocks((9, 12))
 
 

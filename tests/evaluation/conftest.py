@@ -1,4 +1,4 @@
-"""Datasets made of pairs of masks."""
+"""Fixtures that create datasets from pairs of masks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def label(mask: Any) -> fo.Segmentation | None:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Makes a dataset of images from pairs of masks, truth first; ``None`` leaves a label out."""
+    """Creates a dataset of images from pairs of masks, truth first; ``None`` omits a label."""
     made: list[fo.Dataset] = []
 
     def fill(pairs: list[tuple[Any, Any]], truth: dict[Any, str], predicted: dict[Any, str]) -> fo.Dataset:
@@ -39,7 +39,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> Iterator[Make]:
-    """Makes a dataset of videos, each a list of pairs of masks; the files themselves are not there."""
+    """Creates a dataset of videos, each from a list of pairs of masks; the video files do not exist."""
     made: list[fo.Dataset] = []
 
     def fill(videos: list[list[tuple[Any, Any]]], targets: dict[int, str]) -> fo.Dataset:

@@ -16,7 +16,7 @@ LABELS = hnp.arrays(np.int64, st.tuples(st.integers(1, 9), st.integers(1, 12)), 
 
 
 def naive_band(labels: NDArray[np.int64], radius: int) -> NDArray[np.bool_]:
-    """A class's mask less its erosion, pixel by pixel; what lies outside the image is no class."""
+    """Returns each class's mask minus its erosion, pixel by pixel; pixels outside the image have no class."""
     near = np.zeros(labels.shape, bool)
     height, width = labels.shape
     for y in range(height):

@@ -46,7 +46,7 @@ def test_runs_that_can_not_be_compared_are_refused(make: Make) -> None:
     kept = evaluate(one, "pred", "gt", "ev")
     with pytest.raises(DatasetError, match="evaluate with an eval_key"):
         compare(kept, evaluate(one, "pred", "gt"))
-    with pytest.raises(DatasetError, match="both runs must be of one dataset"):
+    with pytest.raises(DatasetError, match="both runs must be from the same dataset"):
         compare(kept, evaluate(other, "pred", "gt", "ev"))
 
 
@@ -54,5 +54,5 @@ def test_what_else_differs_is_said(make: Make) -> None:
     dataset = make([([[1]], [[1]]), ([[2]], [[1]])], NAMES, NAMES)
     whole, part = evaluate(dataset, "pred", "gt", "one"), evaluate(dataset.limit(1), "pred", "gt", "two", ignore_index=None)
     notes = compare(whole, part).notes
-    assert notes == ("the runs differ in ignore_index: 255 and None", "the runs are of different samples: 2 and 1 images")
+    assert notes == ("the runs differ in ignore_index: 255 and None", "the runs cover different samples: 2 and 1 images")
     assert compare(whole, whole).notes == ()

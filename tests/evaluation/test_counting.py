@@ -1,4 +1,4 @@
-"""Against a reference counted the naive way: per class, boolean masks, Python integers over the whole set."""
+"""Tests counts against a naive reference: boolean masks per class, summed over the whole set in Python integers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fiftyone_resclip.evaluation.counting import Image, Total, count_image
 from fiftyone_resclip.evaluation.matching import VOID, ClassMatch, MaskField
 
 Masks = NDArray[np.integer]
-#: Value 7 of the truth and 2 of the prediction have no name, "moon" has no partner, "never" occurs nowhere, 0 is unlabelled.
+#: Value 7 of the truth and 2 of the prediction have no name, "moon" has no match, "never" does not occur, 0 is unlabelled.
 TRUTH = {1: "sky", 300: "road", 5: "car", 6: "never"}
 PREDICTED = {9: "sky", 301: "road", 4: "car", 77: "moon"}
 NAMES = tuple(TRUTH.values())
@@ -48,7 +48,7 @@ def total_of(pairs: list[tuple[Masks, Masks]]) -> Total:
 
 
 def naive(pairs: list[tuple[Masks, Masks]]) -> dict[str, tuple[float, float]]:
-    """IoU and Dice by class."""
+    """Returns IoU and Dice by class."""
     result = {}
     for true_value, name in TRUTH.items():
         predicted_values = [value for value, other in PREDICTED.items() if other == name]
@@ -85,7 +85,7 @@ def test_counts_equal_the_naive_reference_to_the_last_digit(pairs: list[tuple[Ma
 
 
 def test_each_reference_class_is_met() -> None:
-    """The reference itself, on a case by hand: a class met, one confused, one absent, void and values without names left out."""
+    """Checks the reference on a case counted by hand: correct, confused and absent classes, void, and values without names."""
     truth = np.array([[1, 1, 300, 255, 7, 5]], np.uint16)
     prediction = np.array([[9, 301, 301, 9, 9, 77]], np.uint16)
     assert naive([(truth, prediction)])["sky"] == (1 / 2, 2 / 3)

@@ -40,7 +40,7 @@ def test_a_pair_marks_its_pixels_alone(dataset: fo.Dataset, tmp_path: Path) -> N
     write_error_masks(dataset, "pred", "gt", "errors", tmp_path, pair=("a", "b"))
     assert drawn(dataset) == [["", "a taken for b", "", "", "", "", "", ""], ["", ""]]
     write_error_masks(dataset.limit(1), "pred", "gt", "errors", tmp_path, pair=("a", UNLABELLED))
-    assert drawn(dataset) == [["", "", "", "a taken for (unlabelled)", "", "", "", ""]]  # the other sample's pair went
+    assert drawn(dataset) == [["", "", "", "a taken for (unlabelled)", "", "", "", ""]]  # the other sample's pair was deleted
     write_error_masks(dataset.limit(1), "pred", "gt", "errors", tmp_path, pair=("b", "b"))
     assert set(drawn(dataset)[0]) == {""}
 
@@ -50,7 +50,7 @@ def test_masks_of_the_user_are_never_written_over(dataset: fo.Dataset, tmp_path:
         write_error_masks(dataset, "pred", "gt", "pred", tmp_path)
     with pytest.raises(DatasetError, match="class 'c' is unknown"):
         write_error_masks(dataset, "pred", "gt", "errors", tmp_path, pair=("a", "c"))
-    with pytest.raises(DatasetError, match="'frames.errors' must be of samples"):
+    with pytest.raises(DatasetError, match="'frames.errors' must be a field of samples"):
         write_error_masks(dataset, "pred", "gt", "frames.errors", tmp_path)
     assert dataset.first().pred.mask.tolist() == [[1, 2, 3, 0, 3, 2, 0, 1]]
     assert "errors" not in dataset.get_field_schema()

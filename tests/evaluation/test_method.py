@@ -1,4 +1,4 @@
-"""The evaluation as a FiftyOne method: kept, reloaded, renamed, deleted, also where our package is not installed."""
+"""Tests the FiftyOne method: runs are stored, reloaded, renamed and deleted, even if our package is not installed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_what_is_reloaded_equals_what_was_returned(dataset: fo.Dataset) -> None:
     assert str(again) == str(result)
     assert (again.miou, again.boundary_iou, again.dice) == (result.miou, result.boundary_iou, result.dice)
     assert again.border_accuracy == result.border_accuracy == pytest.approx(400 / 9)
-    assert math.isnan(again.interior_accuracy)  # masks of one row are nothing but border
+    assert math.isnan(again.interior_accuracy)  # every pixel of a one-row mask is near a border
     assert again.without_prediction == result.without_prediction != {}
     assert again.config.ignore_index == [254, 255]
     assert again.images_with("a", "b") == result.images_with("a", "b")
@@ -119,7 +119,7 @@ def test_a_key_that_is_taken_is_refused_and_the_run_is_left(dataset: fo.Dataset)
 
 def test_a_key_that_would_fill_fields_of_the_user_is_refused(dataset: fo.Dataset) -> None:
     dataset.set_values("ev_miou", [1.0, 2.0, 3.0])
-    with pytest.raises(DatasetError, match="eval key 'ev' would fill fields that are there: ev_miou; choose another"):
+    with pytest.raises(DatasetError, match="eval key 'ev' would overwrite existing fields: ev_miou; choose another"):
         evaluate(dataset, "pred", "gt", "ev")
     assert dataset.values("ev_miou") == [1.0, 2.0, 3.0]
     assert not dataset.has_evaluation("ev")

@@ -1,4 +1,4 @@
-"""Against a naive count: per class, boolean masks, Python integers over the whole set."""
+"""Tests metrics against a naive count: boolean masks per class, summed over the whole set in Python integers."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ def test_narrow_integers_do_not_wrap() -> None:
 
 @pytest.mark.parametrize(("values", "spread"), [(200, 1), (600, 7), (600, 30000)])
 def test_pairs_of_any_width_are_each_counted_once(values: int, spread: int) -> None:
-    """Few values are counted in a table, many are sorted; either way against Python's own count, pixel by pixel."""
+    """Few values are counted in a table, many are sorted; both must match a count in plain Python, pixel by pixel."""
     rng = np.random.default_rng(0)
     truth, prediction = (np.repeat(rng.integers(0, values, (20, 60)) * spread, 3, axis=1) for _ in range(2))
-    truth[0], prediction[0] = 5 * spread, 0  # a run of a row
+    truth[0], prediction[0] = 5 * spread, 0  # a run as long as a row
     counted = metrics.value_pairs(truth, prediction)
     found = zip(counted.truth.tolist(), counted.prediction.tolist(), counted.pixels.tolist(), strict=True)
     expected = Counter(zip(truth.ravel().tolist(), prediction.ravel().tolist(), strict=True))

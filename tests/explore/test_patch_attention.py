@@ -33,7 +33,7 @@ def test_rows_are_those_of_the_attention_that_is_used(tiny: Backbone) -> None:
     torch.testing.assert_close(rows.rcs.flatten(), expected[1:])
     assert expected.sum() == pytest.approx(1, abs=1e-4)
     bare = ResCLIP(tiny, WORDS, replace(config, rcs=RCS(gain=1.0, mix=1.0), sfr=None))
-    torch.testing.assert_close(attention_rows(bare, IMAGE, (119.0, 0.0)).final, rows.rcs)  # nothing but RCS in it
+    torch.testing.assert_close(attention_rows(bare, IMAGE, (119.0, 0.0)).final, rows.rcs)  # only RCS is in it
 
 
 def test_what_is_off_has_no_row(tiny: Backbone) -> None:

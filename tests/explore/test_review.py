@@ -42,7 +42,7 @@ def test_verdicts_are_counted_and_taken_back(dataset: fo.Dataset) -> None:
     assert review.counts(dataset, "pred") == {"keep": 1, "discard": 2, "fix later": 0, "open": 1}
     assert review.counts(dataset[:2], "pred") == {"keep": 1, "discard": 1, "fix later": 0, "open": 0}
     assert review.still_open(dataset, "pred").values("id") == ids[3:4]
-    assert review.undo(dataset, "pred") == "verdict on 2 samples taken back"
+    assert review.undo(dataset, "pred") == "verdict on 2 samples undone"
     assert verdicts(dataset) == ["keep", "keep", None, None, None]
     review.undo(dataset, "pred")
     assert verdicts(dataset) == [None] * 5
@@ -63,7 +63,7 @@ def test_only_kept_labels_are_copied_and_nothing_is_written_over(dataset: fo.Dat
     review.mark(dataset, "pred", ids[3:4], "keep")
     assert review.copy_kept(dataset, "pred", "gold") == 1
     assert dataset.first().gold.mask.shape == (4, 4)
-    assert review.undo(dataset, "pred") == "1 labels taken out of 'gold'"
+    assert review.undo(dataset, "pred") == "1 labels removed from 'gold'"
     assert [label is not None for label in dataset.values("gold")] == [True, True, False, False, False]
     review.undo(dataset, "pred")  # the mark
     assert review.undo(dataset, "pred") == "field 'gold' removed"
@@ -94,7 +94,7 @@ def test_kept_labels_become_detections_or_polylines(
     assert [value is not None for value in shapes] == [False, True, False, False, False]
     assert type(shapes[1]) is plural
     assert sorted(shape.label for shape in shapes[1][label_type]) == labels
-    with pytest.raises(DatasetError, match="field 'shapes' exists already"):
+    with pytest.raises(DatasetError, match="field 'shapes' already exists"):
         review.convert(dataset, "pred", "shapes", label_type)
     assert review.undo(dataset, "pred") == "field 'shapes' removed"
     assert not dataset.has_sample_field("shapes")
@@ -130,3 +130,16 @@ def test_slices_of_groups_are_reviewed(make_dataset: MakeDataset) -> None:
     assert review.counts(dataset, "pred") == {"keep": 1, "discard": 0, "fix later": 0, "open": 1}
     assert review.copy_kept(dataset, "pred", "gold") == 1
     dataset.delete()
+
+
+def test_reading_adds_no_field(make_dataset: Callable[..., fo.Dataset]) -> None:
+    dataset = make_dataset(3)
+    before = set(dataset.get_field_schema())
+    assert review.counts(dataset, "ground_truth") == {"keep": 0, "discard": 0, "fix later": 0, "open": 3}
+    assert review.still_open(dataset, "ground_truth").values("id") == dataset.values("id")
+    assert len(review.kept(dataset, "ground_truth")) == 0
+    assert review.revision(dataset, "ground_truth") == 0
+    dataset.reload()
+    assert set(dataset.get_field_schema()) == before
+    review.mark(dataset, "ground_truth", dataset.values("id")[:1], "keep")
+    assert set(dataset.get_field_schema()) - before == {"ground_truth_review"}

@@ -1,4 +1,4 @@
-"""Real files of every kind."""
+"""Tests image decoding with real files of every kind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def saved(tmp_path: Path, image: Image.Image, name: str = "image.png", **options
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held so that the picture must be turned by 90 degrees
+    exif[0x0112] = 6  # the picture must be rotated by 90 degrees
     read = saved(tmp_path, Image.fromarray(RGB), exif=exif)
     np.testing.assert_array_equal(read, np.rot90(RGB, k=-1))
 
@@ -72,7 +72,7 @@ def test_what_is_no_image_is_named_with_the_reason(tmp_path: Path, content: str)
         path.write_bytes({"truncated": whole[: len(whole) // 2], "text": b"no image", "empty": b""}[content])
     with pytest.raises(
         ImageError,
-        match=r"image\.tiff' can't be used: .*agreed range"
+        match=r"image\.tiff' can't be used: .*standard value range"
         if content == "float"
         else r"image\.jpg' must be a readable image, but:",
     ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fiftyone_resclip.labeling.overlap import pipelined
+from fiftyone_resclip.labeling.overlap import overlap
 
 WAIT_SECONDS = 20  # far more than needed; a pipeline that does not overlap would wait for ever
 
@@ -18,6 +18,7 @@ class Steps:
         self.read_items: list[int] = []
         self.computed: list[list[int]] = []
         self.written: list[list[str]] = []
+        self.done: list[list[str]] = []
         self.lock = threading.Lock()
 
     def read(self, item: int) -> int:
@@ -36,21 +37,23 @@ class Steps:
         self.written.append(encoded)
         return encoded
 
-    def run(self, count: int, **settings: Any) -> Generator[list[str], None, None]:
+    def run(self, count: int, **settings: Any) -> Generator[None, None, None]:
         steps = {name: getattr(self, name) for name in ("read", "compute", "encode", "write")}
-        return pipelined(list(range(count)), **{"batch_size": 2, "threads": 3, **steps, **settings})
+        return overlap(list(range(count)), **{"batch_size": 2, "threads": 3, "done": self.done.append, **steps, **settings})
 
 
 def test_every_item_goes_through_all_steps_in_order() -> None:
     steps = Steps()
-    assert list(steps.run(7)) == [["0:1", "1:11"], ["2:21", "3:31"], ["4:41", "5:51"], ["6:61"]]
+    assert len(list(steps.run(7))) == 4
+    assert steps.done == steps.written == [["0:1", "1:11"], ["2:21", "3:31"], ["4:41", "5:51"], ["6:61"]]
     assert list(steps.run(0)) == []
 
 
-def test_what_is_yielded_is_written() -> None:
+def test_a_batch_is_done_once_it_is_written() -> None:
     steps = Steps()
-    for number, result in enumerate(steps.run(9), start=1):
-        assert steps.written[number - 1] == result
+    for number, _ in enumerate(steps.run(9), start=1):
+        assert len(steps.done) == number
+        assert steps.written[:number] == steps.done
 
 
 def test_each_thread_is_prepared_before_its_first_work() -> None:
@@ -105,9 +108,9 @@ def test_stopping_keeps_what_was_computed_and_leaves_no_thread() -> None:
     before = threading.active_count()
     steps = Steps()
     run = steps.run(40)
-    first = next(run)
+    next(run)
     run.close()
-    assert steps.written[0] == first
+    assert steps.done == steps.written
     assert len(steps.written) == len(steps.computed) < 20
     assert threading.active_count() == before
 
@@ -147,4 +150,5 @@ def test_an_error_arrives_and_what_was_computed_before_is_written(step: str) -> 
     with pytest.raises(OSError, match="the disk is full"):
         list(steps.run(20, **{step: failing}))
     assert steps.written[:4] == [["0:1", "1:11"], ["2:21", "3:31"], ["4:41", "5:51"], ["6:61", "7:71"]]
+    assert steps.done == steps.written
     assert threading.active_count() == before

@@ -1,4 +1,4 @@
-"""All benchmarks in small, in the folder structure of the real ones: two generated images each, masks of known values."""
+"""Draws small versions of all benchmarks in their real folder structure: two generated images each, with known mask values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def draw_image(path: Path, seed: int) -> None:
 
 
 def draw_mask(path: Path, values: tuple[int, ...], palette: bool = False) -> None:
-    """Upright stripes of the values."""
+    """Draws the values as vertical stripes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = np.array(values, np.uint8)[np.arange(SIZE[0]) * len(values) // SIZE[0]]
     image = Image.fromarray(np.tile(columns, (SIZE[1], 1)))
@@ -64,7 +64,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(drawn: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy to spoil; the FiftyOne datasets made of it go when the test ends."""
+    """Yields a copy that tests may change; deletes the FiftyOne datasets made from it when the test ends."""
     yield Path(shutil.copytree(drawn, tmp_path / "data"))
     for name in FOLDERS:
         if fo.dataset_exists(f"resclip-{name}"):

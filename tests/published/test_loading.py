@@ -29,7 +29,7 @@ EXPECTED = {
 
 
 def stripes(sample: fo.Sample, targets: dict[int, str]) -> list[str | None]:
-    """The class names of a mask from left to right."""
+    """Returns the class names of a mask from left to right."""
     mask = masks.read_mask(sample[GROUND_TRUTH])
     assert (mask == mask[0]).all()
     row = mask[0]
@@ -37,7 +37,7 @@ def stripes(sample: fo.Sample, targets: dict[int, str]) -> list[str | None]:
 
 
 def joined(names: list[str | None]) -> list[str | None]:
-    """As :func:`stripes` sees them: equal neighbours are one stripe."""
+    """Merges equal neighbours into one stripe, as :func:`stripes` does."""
     return [name for index, name in enumerate(names) if index == 0 or name != names[index - 1]]
 
 
@@ -113,7 +113,7 @@ def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
         find_pairs("coco_stuff", root)
     for path in (root / "cityscapes/leftImg8bit").rglob("*.png"):
         path.unlink()
-    with pytest.raises(DatasetError, match="has no images of its validation part"):
+    with pytest.raises(DatasetError, match="has no validation images"):
         find_pairs("cityscapes", root)
 
 

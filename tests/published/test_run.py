@@ -1,4 +1,4 @@
-"""The benchmark command, end to end on folders of the real structure with the tiny model."""
+"""Tests the benchmark command end to end, with the tiny model on folders that have the real structure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def records(tmp_path: Path) -> dict[str, dict[str, Any]]:
 
 
 def counted_accuracy(samples: fo.Dataset, field: str) -> float:
-    """Counted by class name, pixel by pixel."""
+    """Counts by class name, pixel by pixel."""
     right = labelled = 0
     for sample in samples:
         truth, prediction = (masks.read_mask(sample[name]) for name in ("ground_truth", field))
@@ -83,7 +83,7 @@ def test_missing_files_cost_their_row_and_a_single_run_says_so(
     assert benchmark(tmp_path, "--all", "--data-root", root / "cityscapes") == 0
     out = capsys.readouterr().out
     assert out.count("not measured: ") == 7
-    assert "voc21        not measured: voc21 needs PASCAL VOC 2012" in out
+    assert "voc21 not measured: voc21 needs PASCAL VOC 2012" in out
     assert benchmark(tmp_path, "voc21", "--data-root", root / "cityscapes") == 1
     assert "DatasetError: voc21 needs PASCAL VOC 2012" in capsys.readouterr().err
 
@@ -148,7 +148,7 @@ def test_the_difference_is_given_for_comparable_runs_only() -> None:
     text = table({"voc21": {**record, "published": {"miou": 61.1, "comparable": False}}})
     assert text.splitlines()[1].split() == ["voc21", "1449/1449", "61.52", "61.1", "–", "102"]
     text = table({"voc21": {**record, "labelled_in_this_run": 5, "published": {"miou": 61.1, "comparable": False}}})
-    assert text.splitlines()[1].split()[-1] == "–"  # the rest was labelled before
+    assert text.splitlines()[1].split()[-1] == "–"  # the other images were labelled before
 
 
 def test_only_a_whole_set_with_the_papers_settings_is_comparable(

@@ -16,14 +16,14 @@ DEFAULT_MODEL, DEFAULT_MODE = "resclip-vit-b-16", "full"
 #: The inputs by name, apart from the sliders.
 NAMES = ("model", "mode", "tune")
 
-#: The sliders: the part of the config they belong to, its setting, what is there by default, what it does.
+#: The sliders by name: the part of the config that has the setting, the setting's name, its default and its description.
 SLIDERS: Mapping[str, tuple[str | None, str, float, str]] = {
-    "prob_threshold": (None, "prob_threshold", 0.0, "Pixels less certain than this stay without a class"),
+    "prob_threshold": (None, "prob_threshold", 0.0, "Pixels with a lower confidence get no class"),
     "draft_threshold": (
         "sfr",
         "threshold",
         SFR.threshold,
-        "temp_thd: draft pixels less certain than this count as the first phrase",
+        "temp_thd: draft pixels with a lower confidence count as the first phrase",
     ),
     "rcs_mix": ("rcs", "mix", RCS.mix, "Share of the earlier blocks' attention (lambda_r)"),
     "sfr_mix": ("sfr", "mix", SFR.mix, "Share of the first segmentation in the attention (lambda_s)"),
@@ -34,10 +34,10 @@ def ask(inputs: types.Object, params: Mapping[str, Any], model: str = DEFAULT_MO
     """Adds the inputs to a form or panel.
 
     Args:
-        inputs: of the form
-        params: its values, as :func:`read` understands them
-        model ("resclip-vit-b-16"): what is chosen at first
-        **event: ``on_change`` of a panel's inputs
+        inputs: the inputs of the form or panel
+        params: the values of the form, as in :func:`read`
+        model ("resclip-vit-b-16"): the model selected at first
+        **event: ``on_change`` for the inputs of a panel
     """
     models = types.DropdownView()
     for name, state in model_states().items():
@@ -56,13 +56,13 @@ def ask(inputs: types.Object, params: Mapping[str, Any], model: str = DEFAULT_MO
 
 
 def read(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Reads the values of the form.
+    """Reads the model and its settings from the values of the form.
 
     Args:
-        params: of the operator or panel; what is left out has its default
+        params: the values of the operator or panel; missing ones get their defaults
 
     Returns:
-        the model's name, and the settings that differ from its own
+        the model's name, and the settings that differ from its defaults
 
     Raises:
         ConfigError: if the model or mode is unknown
@@ -85,20 +85,20 @@ def read(params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def first_model() -> str:
-    """Gives the first model that needs no download: what a panel opens with."""
+    """Returns the first model that needs no download; panels select it when they open."""
     from fiftyone_resclip.clip.weights import is_at_hand
 
     return next(name for name in MODELS if is_at_hand(name))
 
 
 def model_states() -> dict[str, str]:
-    """Says of each model in plain words whether it is there."""
+    """Describes for each model whether it is ready or must be downloaded."""
     from fiftyone_resclip.clip.weights import is_at_hand
 
     return {name: "ready" if is_at_hand(name) else "will be downloaded when it runs" for name in MODELS}
 
 
 def _sliders_of(params: Mapping[str, Any]) -> list[str]:
-    """The sliders that mean something in the mode."""
+    """The sliders that have an effect in the chosen mode."""
     off = {part for part, value in MODES[params.get("mode") or DEFAULT_MODE].settings.items() if value is None}
     return [name for name, (part, *_) in SLIDERS.items() if part not in off]

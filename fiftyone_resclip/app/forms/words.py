@@ -1,4 +1,4 @@
-"""The part of a form that asks for the classes: typed or pasted, from a file, a field, the dataset, a saved vocabulary."""
+"""The part of a form that asks for the classes: typed or pasted, or from a file, a field, the dataset or a saved vocabulary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fiftyone_resclip.vocabulary import BACKGROUNDS, Vocabulary
 _TYPED, _FILE, _FIELD, _DATASET, _SAVED = "typed", "file", "field", "dataset", "saved"
 _NO_BACKGROUND, _OWN_BACKGROUND = "none", "own words"
 
-#: The inputs by name, which :func:`read` looks at.
+#: The names of the inputs that :func:`read` uses.
 NAMES = ("words_from", "classes", "class_file", "class_field", "vocabulary", "background", "background_words")
 
 _SOURCES = {
@@ -32,10 +32,10 @@ def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, **event: 
     """Adds the inputs to a form or panel.
 
     Args:
-        inputs: of the form
-        params: its values, as :func:`read` understands them
+        inputs: the inputs of the form or panel
+        params: the values of the form, as in :func:`read`
         dataset: a FiftyOne dataset
-        **event: ``on_change`` of a panel's inputs
+        **event: ``on_change`` for the inputs of a panel
     """
     source = params.get("words_from") or _TYPED
     choose = {"default": _TYPED, "required": False, **event}
@@ -48,16 +48,16 @@ def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, **event: 
         default=_NO_BACKGROUND,
         required=False,
         label="Background",
-        description="Words for what belongs to no class; uncertain pixels go there, too",
+        description="Words for everything that belongs to no class; uncertain pixels become background, too",
         view=_dropdown({**backgrounds, _OWN_BACKGROUND: "own words"}),
         **event,
     )
     if params.get("background") == _OWN_BACKGROUND:
-        inputs.str("background_words", required=True, label="Background words", description="Parted by commas", **event)
+        inputs.str("background_words", required=True, label="Background words", description="Separated by commas", **event)
 
 
 def given(params: Mapping[str, Any]) -> bool:
-    """Says whether there is anything to read yet: an empty form is no mistake."""
+    """Returns whether the user has entered any classes yet; an empty form is not an error."""
     return any(params.get(name) for name in ("classes", "class_file", "class_field", "vocabulary")) or (
         params.get("words_from") == _DATASET
     )
@@ -67,14 +67,14 @@ def read(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     """Reads the classes from a form's values.
 
     Args:
-        params: of the operator
+        params: the values of the form
         dataset: a FiftyOne dataset
 
     Returns:
         the vocabulary
 
     Raises:
-        VocabularyError: if there are no classes where they should come from, or they can't be
+        VocabularyError: if the source has no classes, or the classes are invalid
     """
     vocabulary = _READ[params.get("words_from") or _TYPED](params, dataset)
     background = params.get("background") or _NO_BACKGROUND
@@ -98,14 +98,14 @@ def _ask_typed(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> 
         "classes",
         required=True,
         label="Classes",
-        description="Parted by commas or one per line; a line 'car: car, sedan, taxi' gives a class several phrases",
+        description="Separated by commas or one per line; a line 'car: car, sedan, taxi' gives a class several phrases",
         view=types.TextFieldView(multiline=True),
         **event,
     )
 
 
 def _ask_file(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
-    description = "Its path on the App's machine: a class a line, as typed"
+    description = "Path on the App's machine; one class per line, in the same form as typed classes"
     inputs.str("class_file", required=True, label="File", description=description, **event)
 
 
@@ -115,7 +115,7 @@ def _ask_field(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> 
 
 def _ask_dataset(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
     names = _dataset_classes(dataset)
-    inputs.view("dataset_classes", types.Notice(label=", ".join(names) or "the dataset names no classes"))
+    inputs.view("dataset_classes", types.Notice(label=", ".join(names) or "the dataset lists no classes"))
 
 
 def _ask_saved(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
@@ -129,21 +129,21 @@ def _read_typed(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
 def _read_file(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     path = params.get("class_file")
     if not path:
-        raise VocabularyError("name the file that has the classes")
+        raise VocabularyError("enter the path of the file with the classes")
     return Vocabulary.parse(Path(path))
 
 
 def _read_field(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     names = _named_fields(dataset).get(params.get("class_field") or "")
     if not names:
-        raise VocabularyError("choose a field whose mask targets name the classes")
+        raise VocabularyError("choose a field that has class names in its mask targets")
     return Vocabulary.parse(names)
 
 
 def _read_dataset(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     names = _dataset_classes(dataset)
     if not names:
-        raise VocabularyError("the dataset names no classes; set dataset.default_classes or type them")
+        raise VocabularyError("the dataset lists no classes; set dataset.default_classes or type them")
     return Vocabulary.parse(names)
 
 
@@ -152,7 +152,7 @@ def _read_saved(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
 
 
 def _named_fields(dataset: Any) -> dict[str, list[str]]:
-    """Class names by field, of the fields with mask targets."""
+    """The class names of each field that has mask targets."""
     named = {
         field: [name for value, name in targets.items() if value != DEFAULT_VALUE]
         for field, targets in dataset.mask_targets.items()
@@ -161,7 +161,7 @@ def _named_fields(dataset: Any) -> dict[str, list[str]]:
 
 
 def _dataset_classes(dataset: Any) -> list[str]:
-    """The dataset's default classes or default mask targets or, without those, the classes named for its fields."""
+    """The dataset's default classes or default mask targets; without these, the classes of its fields."""
     defaults = dataset.default_classes or list((dataset.default_mask_targets or {}).values())
     return list(dict.fromkeys(defaults or [name for names in dataset.classes.values() for name in names]))
 

@@ -1,4 +1,4 @@
-"""How long a run will take, measured on a few images; kept, for a form is resolved at every key that is pressed."""
+"""Estimates how long a run will take, from a few images. It caches the result, because each key press resolves the form again."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _measured: LRUCache[str, tuple[float, str]] = LRUCache(64)
 
 
 def sentence(plan: Plan, vocabulary: Vocabulary, model: str, settings: Mapping[str, Any]) -> str:
-    """Says how long a plan will take, and where it runs.
+    """Describes how long a plan will take, and on which device.
 
     Args:
-        plan: the plan
+        plan: which images to label
         vocabulary: the classes; the time depends on how many phrases they have
-        model: of ``presets.MODELS``
-        settings: what differs from the model's own
+        model: a name in ``presets.MODELS``
+        settings: the settings that differ from the model's defaults
 
     Returns:
-        one sentence; for a model that must be downloaded first, that it can't be said
+        one sentence; if the model must be downloaded first, it states that there is no estimate yet
     """
     from fiftyone_resclip.clip.weights import is_at_hand
 
     if not is_at_hand(model):
-        return f"How long it takes can't be said before {model} has been downloaded, which happens when it runs."
+        return f"There is no estimate yet: {model} will be downloaded when it runs."
     if not plan.images:
         return "There is nothing to do."
     key = json.dumps([model, settings, len(vocabulary.flat_phrases), dataset_of(plan.samples).name], sort_keys=True)
@@ -45,7 +45,7 @@ def sentence(plan: Plan, vocabulary: Vocabulary, model: str, settings: Mapping[s
 
 
 def _measure(plan: Plan, model: ResCLIPModel) -> tuple[float, str]:
-    """Seconds for an image, and where the model runs."""
+    """Seconds per image, and the device that the model runs on."""
     from fiftyone_resclip.labeling.plan import seconds_per_image
 
     return seconds_per_image(plan.samples, model), str(model.segmenter.backbone.device)

@@ -26,7 +26,7 @@ _SHOWN = 30
 
 
 class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
-    """Evaluates masks against ground truth; what is matched with what is shown, and can be changed, before it runs."""
+    """Evaluates masks against ground truth. Its form shows how the classes match, and lets the user change it."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -41,10 +41,10 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        """Gives the form: fields, void, the match of classes, the name of the run."""
+        """Builds the form: the two fields, void values, matching classes and the name of the run."""
         inputs = types.Object()
         try:
-            samples = _target(ctx)  # resolving the target here makes FiftyOne add its chooser
+            samples = _target(ctx)  # FiftyOne adds its chooser of the target to forms that resolve it here
             _ask_fields(inputs, ctx)
             _ask_counting(inputs)
             _ask_mapping(inputs, ctx.params, _match(samples, ctx.params, with_mapping=False), _match(samples, ctx.params))
@@ -56,7 +56,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
 
     @plain
     def execute(self, ctx: Any) -> dict[str, Any] | None:
-        """Evaluates, keeps the run and opens it in the error explorer."""
+        """Evaluates, saves the run and opens it in the error explorer."""
         params, samples = ctx.params, _target(ctx)
         pred_field, gt_field = _fields(samples, params)
         key = params.get("eval_key") or _new_key(samples, pred_field)
@@ -82,8 +82,8 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
             samples: a FiftyOne dataset or view
             pred_field ("resclip"): predicted masks
             gt_field ("ground_truth"): true masks
-            eval_key (None): name to keep the run under
-            **settings: as :func:`fiftyone_resclip.evaluate`
+            eval_key (None): the name to save the run under
+            **settings: as in :func:`fiftyone_resclip.evaluate`
 
         Returns:
             the results
@@ -94,7 +94,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
 
 
 def _target(ctx: Any) -> Any:
-    """What is evaluated; of groups, the slice that is shown."""
+    """The samples to evaluate; for groups, those of the visible slice."""
     samples = ctx.target_view()
     return select_slice(samples, ctx.group_slice if ctx.group_slice in image_slices(samples) else None)
 
@@ -103,7 +103,7 @@ def _ask_fields(inputs: types.Object, ctx: Any) -> None:
     fields = mask_fields(ctx.dataset, frames=True)
     if len(fields) < 2:
         raise DatasetError(
-            f"two fields of masks are needed, predicted and true, but the dataset has {fields or 'none'}; label it first"
+            f"an evaluation needs two fields of masks, predicted and true, but the dataset has {fields or 'none'}; label it first"
         )
     pred_field, gt_field = _fields(ctx.dataset, ctx.params)
     inputs.enum("pred_field", fields, default=pred_field, required=False, label="Prediction")
@@ -116,19 +116,23 @@ def _ask_counting(inputs: types.Object) -> None:
         default=str(DEFAULT_VALUE),
         required=False,
         label="Void values",
-        description="Of the ground truth, parted by commas",
+        description="Values of the ground truth to ignore, separated by commas",
     )
-    inputs.bool("include_background", default=True, required=False, label="Means over classes count the background")
+    inputs.bool("include_background", default=True, required=False, label="Include the background in means over classes")
     inputs.bool(
-        "boundary", default=False, required=False, label="Boundary IoU", description="Band of 2 % of the diagonal; slower"
+        "boundary",
+        default=False,
+        required=False,
+        label="Boundary IoU",
+        description="Within 2 % of the diagonal from a border; slower",
     )
 
 
 def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: ClassMatch, match: ClassMatch) -> None:
-    """The match of classes: what goes by name, a choice for each that has no partner then, and for all if one wants."""
+    """Shows the classes that match by name, and asks for a partner for each other class, or for all classes if the user wants."""
     alone = [name for name, partner in by_names.partners.items() if partner is None]
     by_name = [name for name in by_names.partners if name not in alone]
-    inputs.bool("edit_mapping", default=False, required=False, label="Change what is matched with what")
+    inputs.bool("edit_mapping", default=False, required=False, label="Change the matching classes")
     inputs.md(f"**{len(by_name)} classes match by name**: {_listed(by_name)}", name="matched")
     for name in match.partners if params.get("edit_mapping") else alone[:_SHOWN]:
         default = match.partners[name] or _NOTHING
@@ -136,7 +140,7 @@ def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: Clas
             _input_of(by_names, name), [_NOTHING, *match.class_names], default=default, required=False, label=f"{name} is"
         )
     if match.never_predicted:
-        lost = f"No prediction can be: {_listed(match.never_predicted)}. All of their pixels will be misses."
+        lost = f"No predicted class matches: {_listed(match.never_predicted)}. All of their pixels will count as missed."
         inputs.view("never_predicted", types.Warning(label=lost))
 
 
@@ -146,11 +150,11 @@ def _ask_key(inputs: types.Object, ctx: Any) -> None:
     if ctx.dataset.has_evaluation(key):
         inputs.bool("overwrite", default=False, required=False, label=f"Replace the run {key!r}")
         if not ctx.params.get("overwrite"):
-            raise DatasetError(f"there is a run {key!r} already; choose another name or replace it")
+            raise DatasetError(f"a run {key!r} already exists; choose another name or replace it")
 
 
 def _fields(samples: Any, params: Mapping[str, Any]) -> tuple[str, str]:
-    """The fields chosen, or those that are likely meant."""
+    """The chosen fields of prediction and ground truth; where none is chosen, the most likely one."""
     fields = mask_fields(samples, frames=True)
     likely = [name for name in fields if name.removeprefix("frames.") in (_DEFAULT_TRUTH, "gt")] or fields
     gt_field = params.get("gt_field") or next(iter(likely), _DEFAULT_TRUTH)
@@ -168,7 +172,7 @@ def _match(samples: Any, params: Mapping[str, Any], with_mapping: bool = True) -
 
 
 def _mapping(params: Mapping[str, Any], match: ClassMatch) -> dict[str, str | None]:
-    """What the form changes of the match by name."""
+    """The pairs of classes that the user changed in the form."""
     chosen = {name: params.get(_input_of(match, name)) for name in match.partners}
     wanted = {name: None if value == _NOTHING else value for name, value in chosen.items() if value}
     return {name: partner for name, partner in wanted.items() if partner != match.partners[name]}
@@ -186,13 +190,17 @@ def _settings(params: Mapping[str, Any], match: ClassMatch) -> dict[str, Any]:
 
 def _void(params: Mapping[str, Any]) -> Ignored:
     text = params.get("void")
-    if text is None or text.strip() == str(DEFAULT_VALUE):  # a form can't tell a typed 255 from the one it starts with
+    if text is None or text.strip() == str(DEFAULT_VALUE):  # a typed 255 can't be told apart from the default
         return AUTO
     return parse_void(text)
 
 
 def _input_of(match: ClassMatch, name: str) -> str:
-    """The input for a class of these two fields: a form keeps the values of inputs that are gone, and names may hold anything."""
+    """The name of the input for a class. It is a hash of the fields and the class.
+
+    A form keeps the values of inputs that it no longer shows, so each pair of fields needs its own names. Class names may contain
+    any character.
+    """
     text = "\n".join((match.pred_field.name, match.truth_field.name, name))
     return f"class_{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
@@ -210,5 +218,5 @@ def _listed(names: Any) -> str:
 
 
 def _headline(results: SemanticEvaluationResults) -> str:
-    notes = f"; {len(results.notes())} notes on what was not counted as it stands" if results.notes() else ""
+    notes = f"; {len(results.notes())} notes on what was ignored or changed" if results.notes() else ""
     return f"{results.headline}{notes}"

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 _DEFAULT_FIELD = "resclip"
 _DATABASE, _DISK = "database", "disk"
 _EXISTING = {
-    "skip": "leave alone what has a mask",
+    "skip": "skip images that have a mask",
     "overwrite": "label everything again",
     "new field": "put the masks into a new field",
 }
 _ALL_SLICES = "all slices of images"
 
-#: How others, as the playground, call the operator.
+#: The name under which other parts, such as the playground, call the operator.
 SEGMENT_URI = "@fiftyone-resclip/resclip/segment"
 
 
 class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
-    """Labels the target view with masks for classes in words."""
+    """Labels the target view with masks for classes given as words."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -44,7 +44,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         return foo.OperatorConfig(
             name="segment",
             label="ResCLIP: segment",
-            description="Masks for your classes, in words, without training",
+            description="Makes masks for classes that you describe in words, without training",
             dynamic=True,
             execute_as_generator=True,
             allow_immediate_execution=True,
@@ -52,7 +52,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        """Gives the form: target, classes, method, where the masks go, and what will run."""
+        """Builds the form: target, classes, method, where to store the masks, and a preview of the run."""
         inputs = types.Object()
         try:
             _ask_slice(inputs, ctx)
@@ -67,7 +67,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
 
     @plain_steps
     def execute(self, ctx: Any) -> Iterator[Any]:
-        """Labels batch by batch; each batch is saved when it is done. Yields progress for the App."""
+        """Labels batch by batch, saves each batch when it is done, and yields the progress for the App."""
         from fiftyone_resclip.labeling.label import iter_label
 
         plan, vocabulary = _plan(ctx), words.read(ctx.params, ctx.dataset)
@@ -101,13 +101,13 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
 
         Args:
             samples: a FiftyOne dataset or view of images
-            classes: as :meth:`fiftyone_resclip.Vocabulary.parse`
-            label_field ("resclip"): where the masks go
-            model ("resclip-vit-b-16"): as :func:`fiftyone_resclip.load_model`
+            classes: as in :meth:`fiftyone_resclip.Vocabulary.parse`
+            label_field ("resclip"): the field for the masks
+            model ("resclip-vit-b-16"): as in :func:`fiftyone_resclip.load_model`
             mode ("full"): one of ``presets.MODES``
-            existing ("skip"): what becomes of masks that are there: ``"skip"``, ``"overwrite"`` or ``"new field"``
-            output_dir (None): folder for the masks; by default they go into the database
-            **settings: as :func:`fiftyone_resclip.load_model`
+            existing ("skip"): what happens to existing masks: ``"skip"``, ``"overwrite"`` or ``"new field"``
+            output_dir (None): folder for the mask files; by default the database stores the masks
+            **settings: as in :func:`fiftyone_resclip.load_model`
 
         Returns:
             the report
@@ -123,7 +123,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
 
 
 def _ask_slice(inputs: types.Object, ctx: Any) -> None:
-    slices = image_slices(ctx.target_view())  # resolving the target here makes FiftyOne add its chooser
+    slices = image_slices(ctx.target_view())  # FiftyOne adds its chooser of the target to forms that resolve it here
     if slices:
         current = ctx.group_slice if ctx.group_slice in slices else slices[0]
         inputs.enum("group_slice", [*slices, _ALL_SLICES], default=current, required=False, label="Group slice")
@@ -134,14 +134,18 @@ def _ask_destination(inputs: types.Object, params: dict[str, Any]) -> None:
     choices = types.RadioGroup(orientation="horizontal")
     for value, label in _EXISTING.items():
         choices.add_choice(value, label=label)
-    inputs.enum("existing", list(_EXISTING), default="skip", required=False, label="If the field has masks", view=choices)
-    inputs.enum("store", [_DATABASE, _DISK], default=_DATABASE, required=False, label="Masks go to", view=types.RadioGroup())
+    inputs.enum("existing", list(_EXISTING), default="skip", required=False, label="If the field already has masks", view=choices)
+    inputs.enum(
+        "store", [_DATABASE, _DISK], default=_DATABASE, required=False, label="Store the masks in", view=types.RadioGroup()
+    )
     if params.get("store") == _DISK:
-        inputs.str("output_dir", required=True, label="Folder", description="A PNG for each sample, named by its id")
+        inputs.str(
+            "output_dir", required=True, label="Folder", description="One PNG file per sample, named after the sample's id"
+        )
 
 
 def _preview(inputs: types.Object, ctx: Any) -> None:
-    """What will run: shown as soon as it is known, with the mistake instead where there is one."""
+    """Shows what will run, as far as the form is filled in."""
     inputs.bool("estimate", default=False, required=False, label="Estimate the time", description="Runs the model on five images")
     plan = _plan(ctx)
     lines = [f"{plan}."]
@@ -172,7 +176,7 @@ def _how_far(report: LabelingReport) -> str:
 
 
 def _progress(ctx: Any, share: float, label: str) -> Any:
-    """Shows how far it is: in the App a bar with a button that stops, which FiftyOne's own bar does not have."""
+    """Shows the progress; in the App as a bar with a stop button, which FiftyOne's own bar does not have."""
     if ctx.delegated:
         return ctx.set_progress(progress=share, label=label)
     outputs = types.Object()
@@ -182,7 +186,7 @@ def _progress(ctx: Any, share: float, label: str) -> Any:
 
 
 def _end(ctx: Any, summary: str) -> Any:
-    """Puts the summary in the place of the bar and its button."""
+    """Replaces the progress bar and its button with the summary."""
     outputs = types.Object()
     outputs.md(summary, name="summary")
     return ctx.ops.show_output(types.Property(outputs).to_json(), {})

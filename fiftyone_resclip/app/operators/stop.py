@@ -1,4 +1,4 @@
-"""The operator that stops labelling and keeps what is done."""
+"""The operator that stops labelling runs; the masks made so far are kept."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ STOP_URI = "@fiftyone-resclip/resclip/stop"
 
 
 class Stop(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
-    """Asks the labelling runs of the open dataset to end after the batch they are at."""
+    """Tells the labelling runs of the open dataset to stop after their current batch."""
 
     @property
     def config(self) -> foo.OperatorConfig:
         """How FiftyOne lists and runs the operator."""
         return foo.OperatorConfig(
-            name="stop", label="ResCLIP: stop", description="Ends labelling after the current batch; what is done is kept"
+            name="stop", label="ResCLIP: stop", description="Stops labelling after the current batch; what is done is kept"
         )
 
     @plain
     def execute(self, ctx: Any) -> None:
-        """Asks for the end and says how many runs were asked."""
+        """Stops the runs and shows how many there are."""
         count = self(ctx.dataset)
-        ctx.ops.notify(f"Stopping {count} run(s); what is done is kept" if count else "Nothing is being labelled")
+        ctx.ops.notify(f"Stopping {count} run(s); what is done is kept" if count else "No labelling is running")
 
     def __call__(self, dataset: Any) -> int:
         """Stops the runs of a dataset from Python.
@@ -35,6 +35,6 @@ class Stop(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informat
             dataset: a FiftyOne dataset
 
         Returns:
-            how many runs were asked to end
+            how many runs were told to stop
         """
         return runs.stop_all(dataset)

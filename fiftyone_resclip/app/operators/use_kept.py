@@ -1,4 +1,4 @@
-"""The operator that copies the labels that are kept, or converts them for annotation tools."""
+"""The operator that copies the kept labels to another field, or converts them for annotation tools."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fiftyone_resclip.app.messages import plain, sentence
 from fiftyone_resclip.app.operators.verdicts import field_in
 from fiftyone_resclip.fields.schema import mask_fields
 
-_FORMS = {"masks": "masks, as they are", "detections": "detections with instance masks", "polylines": "polylines"}
+_FORMS = {"masks": "unchanged masks", "detections": "detections with instance masks", "polylines": "polylines"}
 
 
 class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
-    """Copies the labels that are kept to a field, or converts them for annotation tools."""
+    """Copies the kept labels to another field, or converts them for annotation tools."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -23,12 +23,12 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         return foo.OperatorConfig(
             name="use_kept",
             label="ResCLIP: copy kept labels",
-            description="Copies the kept labels to a field, as masks, detections or polylines",
+            description="Copies the kept labels to another field as masks, detections or polylines",
             dynamic=True,
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        """Gives the form: from which field, as what, to which field, and how many."""
+        """Builds the form: the field under review, the type of the copies, the target field, and the number of kept labels."""
         from fiftyone_resclip.explore import review
 
         inputs = types.Object()
@@ -40,17 +40,17 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
                 forms.add_choice(value, label=label)
             inputs.enum("form", list(_FORMS), default="masks", required=False, label="Copy as", view=forms)
             if ctx.params.get("form") in ("detections", "polylines"):
-                inputs.bool("instances", default=True, required=False, label="A label for each connected region")
+                inputs.bool("instances", default=True, required=False, label="One label per connected region")
             inputs.str("to_field", required=True, label="To field")
             count = review.counts(ctx.target_view(), field)["keep"]
-            inputs.view("preview", types.Notice(label=f"Labels that are kept: {count}"))
+            inputs.view("preview", types.Notice(label=f"Kept labels: {count}"))
         except Exception as error:
             inputs.view("problem", types.Warning(label=sentence(error))).invalid = True
         return types.Property(inputs, view=types.View(label="ResCLIP: copy kept labels"))
 
     @plain
     def execute(self, ctx: Any) -> None:
-        """Copies or converts, and shows the field."""
+        """Copies or converts the kept labels and shows the new field."""
         params = ctx.params
         field, to_field = field_in(ctx, params.get("label_field")), params.get("to_field") or ""
         instances = params.get("instances", True)
@@ -62,17 +62,17 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
     def __call__(
         self, samples: Any, label_field: str = "resclip", to_field: str = "kept", form: str = "masks", *, instances: bool = True
     ) -> int:
-        """Copies or converts from Python.
+        """Copies or converts the kept labels from Python.
 
         Args:
             samples: a FiftyOne dataset or view
             label_field ("resclip"): the masks under review
-            to_field ("kept"): where the labels go
+            to_field ("kept"): the field for the copies
             form ("masks"): ``"masks"``, ``"detections"`` or ``"polylines"``
-            instances (True): as :func:`fiftyone_resclip.explore.review.convert`
+            instances (True): as in :func:`fiftyone_resclip.explore.review.convert`
 
         Returns:
-            number of labels
+            number of copied labels or, if converted, of converted samples
         """
         from fiftyone_resclip.explore import review
 

@@ -1,4 +1,4 @@
-"""The operators of the review: a verdict on the open or selected samples, and undo. Each can be typed by name."""
+"""The operators of the review: one for each verdict on the open or selected samples, and undo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def field_in(ctx: Any, chosen: str | None = None) -> str:
-    """Gives the field under review: the chosen one, else a visible field of masks, else the last that was made.
+    """Returns the field under review: the chosen one, else the last visible field of masks, else the last field of masks.
 
     Raises:
         DatasetError: if the dataset has no masks
@@ -28,12 +28,12 @@ def field_in(ctx: Any, chosen: str | None = None) -> str:
 
 
 def targets_in(ctx: Any) -> list[str]:
-    """Gives the ids of the open sample or else of the selected ones."""
+    """Returns the id of the open sample or, if none is open, the ids of the selected samples."""
     return [ctx.current_sample] if ctx.current_sample else list(ctx.selected)
 
 
 class _Mark(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
-    """Gives the open or selected samples one verdict."""
+    """Marks the masks of the open or selected samples with a verdict."""
 
     verdict: Verdict
 
@@ -41,12 +41,12 @@ class _Mark(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informa
     def config(self) -> foo.OperatorConfig:
         """How FiftyOne lists and runs the operator."""
         name = self.verdict.replace(" ", "_")
-        description = f"Marks the mask of the open or selected samples: {self.verdict}"
+        description = f"Marks the masks of the open or selected samples: {self.verdict}"
         return foo.OperatorConfig(name=name, label=f"ResCLIP: {self.verdict}", description=description)
 
     @plain
     def execute(self, ctx: Any) -> None:
-        """Marks, and says how many."""
+        """Marks the samples and shows how many were marked."""
         ids = targets_in(ctx)
         if not ids:
             raise DatasetError("open or select the samples to review")
@@ -62,7 +62,7 @@ class _Mark(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informa
 
         Args:
             samples: a FiftyOne dataset or view
-            ids (None): of the samples; by default all of ``samples``
+            ids (None): the ids of the samples to mark; by default all of ``samples``
             label_field ("resclip"): the masks under review
 
         Returns:
@@ -80,34 +80,36 @@ class Keep(_Mark):
 
 
 class Discard(_Mark):
-    """Discards the masks of the open or selected samples: they stay, but are not copied."""
+    """Discards the masks of the open or selected samples: they stay in their field, but are not copied."""
 
     verdict = "discard"
 
 
 class FixLater(_Mark):
-    """Puts the masks of the open or selected samples aside."""
+    """Marks the masks of the open or selected samples to be fixed later."""
 
     verdict = "fix later"
 
 
 class UndoReview(foo.Operator):  # type: ignore[misc]
-    """Takes the last step of the review back."""
+    """Undoes the last step of the review."""
 
     @property
     def config(self) -> foo.OperatorConfig:
         """How FiftyOne lists and runs the operator."""
-        return foo.OperatorConfig(name="undo_review", label="ResCLIP: undo review", description="Takes the last step back")
+        return foo.OperatorConfig(
+            name="undo_review", label="ResCLIP: undo review", description="Undoes the last step of the review"
+        )
 
     @plain
     def execute(self, ctx: Any) -> None:
-        """Undoes, and says what."""
+        """Undoes the last step and shows what was undone."""
         done = self(ctx.dataset, field_in(ctx, ctx.params.get("label_field")))
         ctx.ops.notify(done or "There is nothing to undo")
         ctx.ops.reload_dataset()
 
     def __call__(self, samples: Any, label_field: str = "resclip") -> str | None:
-        """Undoes from Python; see :func:`fiftyone_resclip.explore.review.undo`."""
+        """Undoes the last step from Python; see :func:`fiftyone_resclip.explore.review.undo`."""
         from fiftyone_resclip.explore import review
 
         return review.undo(samples, label_field)

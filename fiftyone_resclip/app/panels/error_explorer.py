@@ -1,15 +1,16 @@
-"""The panel that leads from an evaluation's figures to the images behind them."""
+"""The panel that shows the results of an evaluation and the images behind them."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
+from tabulate import tabulate
 
 from fiftyone_resclip.app import models
 from fiftyone_resclip.app.forms import method, words
@@ -24,12 +25,12 @@ _METHOD = "resclip"
 _SCALES = {"pixels": "pixels", "by row": "share of the true class", "by column": "share of the predicted class"}
 _DRAWN, _ROWS = 100, 15
 _PLOT = {"displaylogo": False, "displayModeBar": True}  # a list of buttons would freeze the App
-_HELP = """Figures of an evaluation. Click a bar or a cell of the confusion matrix: the grid shows its images, those with most
-wrong pixels first, and the pixels of that pair as a mask. The camera on a plot saves it as a picture."""
+_HELP = """Shows the results of an evaluation. Click a bar or a cell of the confusion matrix: the grid then shows the images with
+these pixels, those with the most first, and draws the pixels as a mask. The camera button on a plot saves it as a picture."""
 
 
 class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type information
-    """Headline, IoU by class, confusions, worst images, another run to compare with, words that take pixels."""
+    """Shows overall metrics, IoU by class, confusions, the worst images, a comparison of two runs, and words that win pixels."""
 
     @property
     def config(self) -> foo.PanelConfig:
@@ -37,27 +38,27 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         return foo.PanelConfig(name="error_explorer", label="ResCLIP: errors", icon="troubleshoot", help_markdown=_HELP)
 
     def on_load(self, ctx: Any) -> None:
-        """Opens with the latest run."""
+        """Selects the latest run."""
         keys = _keys(ctx)
         if keys and ctx.panel_state.get("eval_key") not in keys:
             ctx.panel.state.eval_key = keys[0]
 
     def show_again(self, ctx: Any) -> None:
-        """Nothing to do: FiftyOne renders after every event."""
+        """Does nothing, because FiftyOne renders the panel after every event."""
 
     on_change_dataset = show_again
 
     @plain
     def on_class(self, ctx: Any) -> None:
-        """Shows the images where a class went wrong."""
+        """Shows the images with errors on the clicked class."""
         from fiftyone_resclip.evaluation.browsing import images_wrong_on
 
         results, name = _results(ctx), ctx.params["y"]
-        _draw_errors(ctx, results, images_wrong_on(results, name), None, f"wrong on {name}")
+        _draw_errors(ctx, results, images_wrong_on(results, name), None, f"errors on {name}")
 
     @plain
     def on_cell(self, ctx: Any) -> None:
-        """Shows the images of a cell of the confusion matrix, and its pixels alone."""
+        """Shows the images of the clicked cell of the confusion matrix, and draws only the pixels of that cell."""
         from fiftyone_resclip.evaluation.browsing import images_of_pair
 
         results, pair = _results(ctx), (ctx.params["y"], ctx.params["x"])
@@ -65,29 +66,29 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
 
     @plain
     def on_worst(self, ctx: Any) -> None:
-        """Shows the images by their own mIoU."""
+        """Shows the images sorted by their own mIoU, lowest first."""
         from fiftyone_resclip.evaluation.browsing import worst_images
 
         results = _results(ctx)
-        _draw_errors(ctx, results, worst_images(results), None, "with the lowest mIoU first")
+        _draw_errors(ctx, results, worst_images(results), None, "lowest mIoU first")
 
     @plain
     def on_uncertain(self, ctx: Any) -> None:
-        """Shows the images by the confidence of their prediction."""
+        """Shows the images sorted by the confidence of their prediction, lowest first."""
         from fiftyone_resclip.evaluation.browsing import least_certain_images
 
         ctx.ops.set_view(least_certain_images(_results(ctx)))
 
     @plain
     def on_lost(self, ctx: Any) -> None:
-        """Shows the images that lost most against the run compared with."""
+        """Shows the images that are worse than in the earlier run, the largest losses first."""
         results = _results(ctx)
         order = [row.name for row in _comparison(ctx, results).samples if row.change < 0]
         ctx.ops.set_view(results.samples.select(order, ordered=True))
 
     @plain
     def on_csv(self, ctx: Any) -> None:
-        """Hands the figures to the browser as a file."""
+        """Lets the browser download the metrics as a CSV file."""
         from fiftyone_resclip.evaluation.browsing import as_csv
 
         results = _results(ctx)
@@ -96,16 +97,16 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
 
     @plain
     def on_words(self, ctx: Any) -> None:
-        """Counts which word takes pixels from which class, on the images of the view."""
+        """Counts how many pixels of each class each word wins, on the images of the view."""
         ctx.panel.state.taken = _words_table(ctx)
 
     def render(self, ctx: Any) -> types.Property:
-        """Gives the panel as its state says."""
+        """Builds the panel from its state."""
         panel = types.Object()
         try:
             keys = _keys(ctx)
             if not keys:
-                panel.md("There is no evaluation yet: run *ResCLIP: evaluate* (press the backtick key).", name="hint")
+                panel.md("There is no evaluation yet: press the backtick key and run *ResCLIP: evaluate*.", name="hint")
             else:
                 self._show(panel, ctx, keys)
         except Exception as error:
@@ -119,7 +120,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         notes = results.notes()
         if notes:
             more = f"\n\nand {len(notes) - _ROWS} more" if len(notes) > _ROWS else ""
-            panel.md("Not counted as it stands:\n" + "\n".join(f"- {note}" for note in notes[:_ROWS]) + more, name="notes")
+            panel.md("Ignored or changed in the count:\n" + "\n".join(f"- {note}" for note in notes[:_ROWS]) + more, name="notes")
         _bars(panel, results, self.on_class)
         self._confusions(panel, results, state)
         panel.btn("worst", label="Worst images first", on_click=self.on_worst)
@@ -137,7 +138,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         for value, label in _SCALES.items():
             scale.add_choice(value, label=label)
         panel.enum("scale", list(_SCALES), default="pixels", label="Confusions as", view=scale, on_change=self.show_again)
-        panel.bool("diagonal", default=False, label="Show right pixels too", on_change=self.show_again)
+        panel.bool("diagonal", default=False, label="Show correct pixels, too", on_change=self.show_again)
         values = scaled(results, state.get("scale") or "pixels", bool(state.get("diagonal")))
         figure = plots.matrix(results.class_names, (*results.class_names, UNLABELLED), values, ("true", "predicted"))
         height = 200 + min(22 * len(results.class_names), 700)
@@ -150,19 +151,19 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         if ctx.panel_state.get("compare_key") in others:
             comparison = _comparison(ctx, results)
             rows = [comparison.miou, comparison.pixel_accuracy, *comparison.classes[:_ROWS]]
-            lines = [f"| {row.name} | {row.before:.2f} | {row.after:.2f} | {row.change:+.2f} |" for row in rows]
-            lines += [f"| {note} | | | |" for note in comparison.notes]
-            panel.md("\n".join(["| | earlier | this | change |", "|---|---|---|---|", *lines]), name="comparison")
-            panel.btn("lost", label="Images that lost most first", on_click=self.on_lost)
+            cells = [(row.name, f"{row.before:.2f}", f"{row.after:.2f}", f"{row.change:+.2f}") for row in rows]
+            cells += [(note, "", "", "") for note in comparison.notes]
+            panel.md(_table(cells, ("", "earlier", "this", "change")), name="comparison")
+            panel.btn("lost", label="Images that got worse, largest loss first", on_click=self.on_lost)
 
     def _words(self, panel: types.Object, ctx: Any) -> None:
-        panel.bool("by_words", default=False, label="Which words take pixels from which class", on_change=self.show_again)
+        panel.bool("by_words", default=False, label="Which words win the pixels of which class", on_change=self.show_again)
         state = ctx.panel_state
         if not state.get("by_words"):
             return
         words.ask(panel, state, ctx.dataset, on_change=self.show_again)
         method.ask(panel, state, method.first_model(), on_change=self.show_again)
-        panel.btn("count_words", label="Count on the images of the view", on_click=self.on_words)
+        panel.btn("count_words", label="Count in the images of the view", on_click=self.on_words)
         if state.get("taken"):
             panel.md(state["taken"], name="taken")
 
@@ -176,10 +177,12 @@ def _keys(ctx: Any) -> list[str]:
 def _results(ctx: Any, name: str = "eval_key") -> SemanticEvaluationResults:
     key = ctx.panel_state.get(name) or next(iter(_keys(ctx)), None)
     if key is None or not ctx.dataset.has_evaluation(key):
-        raise DatasetError("this evaluation is not there any more; choose another")
-    results: SemanticEvaluationResults | None = ctx.dataset.load_evaluation_results(key, cache=False)  # it may have run elsewhere
+        raise DatasetError("this evaluation no longer exists; choose another")
+    results: SemanticEvaluationResults | None = ctx.dataset.load_evaluation_results(
+        key, cache=False
+    )  # another process may have run it
     if results is None:
-        raise DatasetError(f"evaluation {key!r} did not end, so it has no results; delete it and run it again")
+        raise DatasetError(f"evaluation {key!r} did not finish, so it has no results; delete it and run it again")
     return results
 
 
@@ -218,12 +221,12 @@ def _bars(panel: types.Object, results: SemanticEvaluationResults, on_click: Any
 
 
 def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: tuple[str, str] | None, what: str) -> None:
-    """Shows a view with error masks; they are drawn for its first images only, so that a click stays a click."""
+    """Shows a view with error masks. It draws them for the first images only, so that a click is answered quickly."""
     from fiftyone_resclip.evaluation.error_masks import write_error_masks
 
     config = results.config
     if len(view) == 0:
-        ctx.ops.notify(f"No image is {what}")
+        ctx.ops.notify(f"No images: {what}")
         return
     prefix = "frames." if config.gt_field.startswith("frames.") else ""
     field = f"{prefix}{results.key}_errors"
@@ -235,12 +238,12 @@ def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: 
     ctx.ops.reload_dataset()
     ctx.ops.set_view(view)
     ctx.ops.set_active_fields([field])
-    drawn = f"; errors are drawn for the first {_DRAWN}" if len(view) > _DRAWN else ""
+    drawn = f"; only the first {_DRAWN} have their errors drawn" if len(view) > _DRAWN else ""
     ctx.ops.notify(f"{len(view)} images: {what}{drawn}")
 
 
 def _words_table(ctx: Any) -> str:
-    """Segments the images of the view by phrase; gives the greatest entries as a table."""
+    """Segments the first images of the view by phrase and returns the largest entries as a Markdown table."""
     from fiftyone_resclip.explore.phrase_confusions import phrase_table
 
     state = ctx.panel_state
@@ -250,8 +253,12 @@ def _words_table(ctx: Any) -> str:
     images = ctx.view.limit(_DRAWN)
     table = models.in_turn(lambda: phrase_table(images, run.gt_field, models.model(name, settings, vocabulary), run.ignore_index))
     rows = [
-        f"| {row.phrase} | {row.phrase_class} | {row.truth} | {100 * row.share:.1f} % | {'right' if row.right else 'wrong'} |"
+        (row.phrase, row.phrase_class, row.truth, f"{100 * row.share:.1f} %", "right" if row.right else "wrong")
         for row in table.taken()[: 2 * _ROWS]
     ]
-    head = [f"On {table.images} images:", "", "| words | of class | take pixels of | share of it | |", "|---|---|---|---|---|"]
-    return "\n".join([*head, *rows])
+    return f"On {table.images} images:\n\n" + _table(rows, ("words", "of class", "win pixels of", "share of it", ""))
+
+
+def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """Formats rows as a Markdown table."""
+    return str(tabulate(rows, headers, tablefmt="github", stralign=None, disable_numparse=True))

@@ -1,4 +1,4 @@
-"""The panel in which words are tried on one image."""
+"""The panel in which users try words on one image."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from fiftyone_resclip.explore import saved_vocabularies
 if TYPE_CHECKING:
     from fiftyone_resclip.explore.playground import Reading
 
-_LAYERS = {"classes": "classes", "phrases": "which phrase won", "confidence": "confidence"}
+_LAYERS = {"classes": "classes", "phrases": "winning phrase", "confidence": "confidence"}
 _BARS = 12
-_HELP = """Type classes and see their masks at once. Click the picture for what that patch attends to: RCS (earlier blocks), SFR
-(the first segmentation) and both in the last block. *Apply to view* hands the words to *ResCLIP: segment*."""
+_HELP = """Type classes and see their masks at once. Click the picture to see what that patch attends to: in RCS (earlier
+blocks), in SFR (the first segmentation) and in the last block, which combines both. *Apply to view* opens *ResCLIP: segment* with
+these words."""
 
 
 class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type information
-    """Words, thresholds and mixes on one image: the open one, the selected one or the view's first.
+    """Tries words, thresholds and mixes on one image: the open one, the selected one or the first of the view.
 
-    The state holds what the inputs hold; what is shown follows from it at every render.
+    The state holds the values of the inputs; each render computes everything else from them.
     """
 
     @property
@@ -39,38 +40,38 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
         )
 
     def on_load(self, ctx: Any) -> None:
-        """Opens with a model that needs no download."""
+        """Selects a model that needs no download."""
         if not ctx.panel.state.model:
             ctx.panel.state.model = method.first_model()
 
     def show_again(self, ctx: Any) -> None:
-        """Nothing to do: FiftyOne renders after every event."""
+        """Does nothing, because FiftyOne renders the panel after every event."""
 
     on_change_current_sample = on_change_selected = on_change_view = on_change_group_slice = on_change_dataset = show_again
 
     def on_point(self, ctx: Any) -> None:
-        """Remembers the patch that was clicked."""
+        """Remembers the clicked point."""
         ctx.panel.state.point = [ctx.params["y"], ctx.params["x"]]
 
     def on_download(self, ctx: Any) -> None:
-        """Allows the chosen model to be downloaded."""
+        """Allows the download of the chosen model."""
         ctx.panel.state.download = ctx.panel.state.model
 
     @plain
     def on_save(self, ctx: Any) -> None:
-        """Saves the words under the name in the box."""
+        """Saves the words under the name that was typed."""
         state = ctx.panel_state
         saved_vocabularies.save(state.get("name") or "", words.read(state, ctx.dataset))
         ctx.ops.notify(f"Saved as {state['name']!r}", variant="success")
 
     @plain
     def on_apply(self, ctx: Any) -> None:
-        """Opens the form of *Segment* with everything that was tried."""
+        """Opens the form of *Segment* with the words and settings of the panel."""
         names = (*words.NAMES, *method.NAMES, *method.SLIDERS)
         ctx.prompt(SEGMENT_URI, params={name: ctx.panel_state[name] for name in names if name in ctx.panel_state})
 
     def render(self, ctx: Any) -> types.Property:
-        """Gives inputs, picture, legend and attention."""
+        """Builds the inputs, the picture, the legend and the attention maps."""
         panel = types.Object()
         state = ctx.panel_state
         try:
@@ -87,7 +88,7 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
     def _show(self, panel: types.Object, ctx: Any) -> None:
         state = ctx.panel_state
         if not words.given(state):
-            panel.md("Type classes above, such as `road, car, sky`.", name="hint")
+            panel.md("Type classes above, for example `road, car, sky`.", name="hint")
             return
         model, settings = method.read({"model": method.first_model(), **state})
         if method.model_states()[model] != "ready" and state.get("download") != model:
@@ -104,12 +105,12 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
 
 
 def _path(ctx: Any) -> str:
-    """The file of the open sample, the selected one or the view's first."""
+    """The image file of the open sample, the selected one or the first of the view."""
     chosen = ctx.current_sample or next(iter(ctx.selected), None)
     sample = ctx.view[chosen] if chosen else ctx.view.first()
     if sample.media_type != IMAGE:
         raise DatasetError(
-            f"the playground shows images, but this sample is of type {sample.media_type!r}; for a video open dataset.to_frames()"
+            f"the playground shows images, but this sample has type {sample.media_type!r}; for videos, open dataset.to_frames()"
         )
     return str(sample.filepath)
 

@@ -1,4 +1,4 @@
-"""The panel in which masks are kept, discarded or put aside, one after the other, by key or by button."""
+"""The panel in which users keep masks, discard them or leave them for later, one by one, by key or by button."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fiftyone_resclip.fields.schema import mask_fields
 _USE_KEPT = "@fiftyone-resclip/resclip/use_kept"
 _UNDO = "undo"
 _KEYS: Mapping[str, str] = {"k": "keep", "d": "discard", "f": "fix later", "u": _UNDO}
-_ONE_AFTER_THE_OTHER = Lock()  # the two events of one key may run at the same time
-_HELP = """Verdicts go to the open sample, to the selected ones or, with nothing selected, to the one shown here: the first of the
-view that has none yet. They are kept in the field `<field>_review`."""
+_ONE_AFTER_THE_OTHER = Lock()  # FiftyOne sends two events per key, and both may run at the same time
+_HELP = """A verdict applies to the open sample or to the selected samples. If none is open or selected, it applies to the sample
+shown here: the first of the view without a verdict. Verdicts are stored in the field `<field>_review`."""
 
 
 class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type information
-    """Verdicts on the open sample, the selected ones or the first of the view that is open still."""
+    """Asks for verdicts on the open sample, the selected ones or the first of the view without a verdict."""
 
     @property
     def config(self) -> foo.PanelConfig:
@@ -32,21 +32,21 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         )
 
     def show_again(self, ctx: Any) -> None:
-        """Nothing to do: FiftyOne renders after every event."""
+        """Does nothing, because FiftyOne renders the panel after every event."""
 
     on_change_current_sample = on_change_selected = on_change_view = on_change_group_slice = on_change_dataset = show_again
 
     def on_load(self, ctx: Any) -> None:
-        """Nothing to do but to render."""
+        """Does nothing, because FiftyOne renders the panel after it is loaded."""
 
     @plain
     def on_button(self, ctx: Any) -> None:
-        """Marks or undoes by button."""
+        """Does what the clicked button stands for."""
         self._act(ctx, ctx.params["action"])
 
     @plain
     def on_key(self, ctx: Any) -> None:
-        """Marks or undoes by the key that was typed last. The box keeps what was typed: emptied, it would lose the focus."""
+        """Does what the last typed key stands for. The box keeps its text, because it would lose the focus if it were emptied."""
         typed = str(ctx.params.get("value") or "").lower()
         if len(typed) > len(ctx.panel_state.get("typed") or ""):
             self._act(ctx, _KEYS.get(typed[-1]))
@@ -54,11 +54,11 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
 
     @plain
     def on_use(self, ctx: Any) -> None:
-        """Opens the form that copies or converts what is kept."""
+        """Opens the form that copies or converts the kept labels."""
         ctx.prompt(_USE_KEPT, params={"label_field": field_in(ctx, ctx.panel_state.get("field"))})
 
     def render(self, ctx: Any) -> types.Property:
-        """Gives the picture under review, keys, buttons and counts."""
+        """Builds the counts, the box for keys, the buttons and the picture under review."""
         panel = types.Object()
         try:
             self._show(panel, ctx)
@@ -85,17 +85,17 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         from fiftyone_resclip.explore import review
 
         if targets_in(ctx):
-            panel.md(f"Verdicts go to {len(targets_in(ctx))} sample(s), open or selected.", name="target")
+            panel.md(f"Verdicts apply to {len(targets_in(ctx))} open or selected sample(s).", name="target")
             return
         first = review.still_open(ctx.view, field).first() if len(review.still_open(ctx.view, field)) else None
         if first is None:
-            panel.md("Every mask of the view has its verdict.", name="target")
+            panel.md("Every mask of the view has a verdict.", name="target")
             return
         figure = review.picture(first, field, ctx.dataset.mask_targets.get(field) or {})
         panel.plot("picture", data=figure.data, layout=figure.layout, config={"displayModeBar": False}, height=380)
 
     def _act(self, ctx: Any, action: str | None) -> None:
-        """Does what a key or a button says, unless that was about an earlier state: FiftyOne sends a key twice."""
+        """Marks or undoes, unless the panel showed an earlier state: FiftyOne sends each key twice, and only the first counts."""
         with _ONE_AFTER_THE_OTHER:
             self._act_alone(ctx, action)
 

@@ -1,15 +1,15 @@
-"""The same results faster. This file chooses what runs; each name here has the signature of the formula in core it stands for.
+"""Faster versions of the formulas in core. This file chooses what runs; each function has the same signature as its formula.
 
 | step | formula | what runs |
 |---|---|---|
 | last block | ``attention.attend`` | :mod:`.fused_attention` |
 | linear layers | ``torch.nn.functional.linear`` | :mod:`.onednn` on a CPU in float32, torch's own elsewhere |
 | PAMR | ``pamr.refine`` | :mod:`.gathered_pamr`, on a GPU with :mod:`.triton_pamr`; the formula elsewhere and on large images |
-| draft of SFR | ``feedback.draft_phrases`` | :func:`draft_phrases`: some phrases at a time, with :mod:`.running_softmax` |
+| draft of SFR | ``feedback.draft_phrases`` | :func:`draft_phrases`: a few phrases at a time, with :mod:`.running_softmax` |
 | path rule | ``path_rule.broken_lines`` | :mod:`.line_tables` |
 | stitching | ``windows.stitch`` | :mod:`.mosaic` |
 
-``tests/core/kernels/test_agreement.py`` compares each pair; ``benchmarks/kernels.py`` measures what each is worth.
+``tests/core/kernels/test_agreement.py`` compares each pair; ``benchmarks/kernels.py`` measures how much each one gains.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from fiftyone_resclip.core.windows import upsample
 
 __all__ = ["attend", "broken_lines", "draft_phrases", "linear", "refine", "stitch"]
 
-#: Channels that PAMR refines together: more would leave the processor's cache, fewer would leave its vector units idle.
+#: Channels that PAMR refines together: more would not fit the CPU's cache, fewer would leave its vector units idle.
 CHANNELS_AT_ONCE = 32
 
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
-    """Applies a linear layer, followed by GELU (exact) if asked for.
+    """Applies a linear layer, and exact GELU if ``gelu`` is set.
 
     Args:
         tokens: ``(..., in)``
@@ -55,7 +55,7 @@ def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = 
 
 
 def refine(probs: Tensor, image: Tensor, *, steps: int = 10, dilations: Sequence[int] = (8, 16)) -> Tensor:
-    """Refines scores as :func:`fiftyone_resclip.core.pamr.refine` does, some channels at a time; same arguments and result."""
+    """Refines scores as :func:`fiftyone_resclip.core.pamr.refine` does, a few channels at a time; same arguments and result."""
     if steps == 0:
         return probs
     refinement = _refinement(image, steps, tuple(dilations))
@@ -69,8 +69,8 @@ def refine(probs: Tensor, image: Tensor, *, steps: int = 10, dilations: Sequence
 def draft_phrases(draft: Tensor, pixels: Tensor, setting: PAMR | None, logit_scale: float) -> tuple[Tensor, Tensor]:
     """Finds phrases as :func:`fiftyone_resclip.core.feedback.draft_phrases` does; same arguments and result.
 
-    Scores at every pixel exist for some phrases at a time only. PAMR is linear, so the draft is scaled before it, where it is
-    small, and not after it.
+    Pixel scores of only a few phrases are in memory at a time. PAMR is linear, so the draft is scaled before PAMR, where it is
+    still small.
     """
     refinement = _refinement(pixels, setting.steps, setting.dilations) if setting else Tensor.float
     best = RunningLikeliest((pixels.shape[0], *pixels.shape[2:]), draft.device)
@@ -81,7 +81,7 @@ def draft_phrases(draft: Tensor, pixels: Tensor, setting: PAMR | None, logit_sca
 
 
 def _refinement(image: Tensor, steps: int, dilations: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
-    """What refines channels of an image, ``(B, c, H, W)`` float32 to the same."""
+    """Returns a function that refines channels of an image; it maps ``(B, c, H, W)`` float32 to the same shape."""
     image_hw, device = (image.shape[2], image.shape[3]), image.device
     if device.type == "cpu" and gathered_pamr.table_fits(image_hw, dilations):
         return gathered_pamr.Refinement(image, steps, dilations, gathered_pamr.by_embedding_bag(image_hw, dilations))

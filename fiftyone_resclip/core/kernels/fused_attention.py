@@ -1,4 +1,4 @@
-"""The last block's attention without an attention matrix."""
+"""Computes the last block's attention without building its attention matrix."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def attend(
 ) -> Tensor:
     """Gathers values as :func:`fiftyone_resclip.core.attention.attend` does; same arguments and result.
 
-    The blend of SFR goes into scale and mask of torch's fused kernel, that of RCS is applied to what was gathered: both are
-    linear. So the attention matrix is never built.
+    The blend of SFR becomes the scale and mask of torch's fused kernel, and the blend of RCS is applied to the gathered values.
+    Both blends are linear, so this gives the same result without building the last block's attention matrix.
     """
     sides = {"q": q, "k": k}
     scale, mask = q.shape[-1] ** -0.5, bias

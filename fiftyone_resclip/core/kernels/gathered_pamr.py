@@ -1,4 +1,4 @@
-"""PAMR where each pixel gathers its neighbours' rows of channels: on a CPU as an embedding bag, one fused kernel of torch."""
+"""PAMR in which each pixel gathers the channels of its neighbours; on a CPU with torch's fused embedding-bag kernel."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fiftyone_resclip.core import pamr
 
 logger = logging.getLogger(__name__)
 
-#: Writes the weighted sum of each pixel's neighbours: pixels ``(B, H * W, c)``, weights ``(B, H * W, n)``, result as pixels.
+#: Writes the weighted sum of each pixel's neighbours; takes pixels ``(B, H * W, c)``, weights ``(B, H * W, n)`` and the result.
 Gather: TypeAlias = Callable[[Tensor, Tensor, Tensor], None]
 
 _TABLE_ENTRIES = 2**25
 
 
 class Refinement:
-    """Refines channels of one batch of images, some at a time.
+    """Refines the channels of one batch of images, a few at a time.
 
     Args:
         image: as for :func:`fiftyone_resclip.core.pamr.refine`
         steps: propagation steps, > 0
         dilations: neighbour distances in pixels
-        gather: does a step
+        gather: runs one step
     """
 
     def __init__(self, image: Tensor, steps: int, dilations: tuple[int, ...], gather: Gather) -> None:
@@ -36,10 +36,10 @@ class Refinement:
         self._weights = pamr.affinity(image, dilations).flatten(2).transpose(1, 2).contiguous()
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """Refines channels, ``(B, c, H, W)`` float32 to the same; fastest if they are last in memory."""
+        """Refines channels, ``(B, c, H, W)`` float32; returns the same shape. Channels-last memory is fastest."""
         pixels = scores.permute(0, 2, 3, 1).flatten(1, 2).contiguous()
         refined, spare = torch.empty_like(pixels), torch.empty_like(pixels)
-        for steps_left in range(self._steps, 0, -1):  # between two buffers, so that memory does not grow
+        for steps_left in range(self._steps, 0, -1):  # alternates between two buffers, so that memory does not grow
             target = refined if steps_left % 2 else spare
             self._gather(pixels, self._weights, target)
             pixels = target
@@ -53,15 +53,15 @@ def table_fits(image_hw: tuple[int, int], dilations: tuple[int, ...]) -> bool:
 
 
 def by_embedding_bag(image_hw: tuple[int, int], dilations: tuple[int, ...], pixels_at_once: int = 8192) -> Gather:
-    """Returns what does a step on a CPU.
+    """Returns the function that runs one step on a CPU.
 
     Args:
         image_hw: height and width in pixels
         dilations: neighbour distances in pixels
-        pixels_at_once (8192): so few that gathered pixels are still in the cache when they are put in their place
+        pixels_at_once (8192): pixels per call, few enough that results are still in the cache when they are copied
 
     Returns:
-        the step
+        the step function
     """
     table = _neighbour_table(image_hw, dilations)
 
@@ -76,24 +76,24 @@ def by_embedding_bag(image_hw: tuple[int, int], dilations: tuple[int, ...], pixe
 
 @lru_cache(maxsize=2)
 def _neighbour_table(image_hw: tuple[int, int], dilations: tuple[int, ...]) -> Tensor:
-    """The flat index of each pixel's neighbours, edges repeated, ``(H * W, 8 * len(dilations))`` int32."""
-    # padding takes no integers, and float32 is exact up to 2**24 only, which _TABLE_ENTRIES stays below
+    """Computes the flat indices of each pixel's neighbours, with repeated edges, ``(H * W, 8 * len(dilations))`` int32."""
+    # padding does not support integers; float32 is exact up to 2**24, and _TABLE_ENTRIES keeps the indices below that
     pixels = torch.arange(image_hw[0] * image_hw[1], dtype=torch.float32).view(1, 1, *image_hw)
     return torch.stack([other.flatten().to(torch.int32) for other in pamr.neighbours(pixels, dilations)], dim=1)
 
 
 @cache
 def triton_works(device: torch.device) -> bool:
-    """Returns whether :mod:`.triton_pamr` runs on a device and does what the formula does; logs why if not.
+    """Returns whether :mod:`.triton_pamr` runs on a device and agrees with the formula; logs the reason if not.
 
     Raises:
-        torch.cuda.OutOfMemoryError: if the device is full, which says nothing about the kernel
+        torch.cuda.OutOfMemoryError: if the device is full; that tells nothing about the kernel
     """
     try:
-        works, reason = _triton_agrees(device), "it computes something else"
+        works, reason = _triton_agrees(device), "its results are wrong"
     except torch.cuda.OutOfMemoryError:
         raise
-    except Exception as error:  # Triton and the compiler behind it fail in ways of their own; shifted views always work
+    except Exception as error:  # Triton and its compiler raise many error types; the formula always works
         works, reason = False, str(error)
     if not works:
         logger.warning("PAMR runs without its GPU kernel: %s", reason)

@@ -1,4 +1,4 @@
-"""The path rule by two small tables instead of an index for every pair of patches."""
+"""The path rule with two small tables instead of an index for every pair of patches."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fiftyone_resclip.core.path_rule import chebyshev, line_samples
 def broken_lines(labels: Tensor) -> Tensor:
     """Finds pairs as :func:`fiftyone_resclip.core.path_rule.broken_lines` does; same argument and result.
 
-    A sample's row depends on the rows of start and end alone, its column on their columns, so all pairs are looked up with two
-    small tables: ``(B, h, h, w, w)`` stands for image, start row, end row, start column, end column.
+    The row of a sample depends only on the rows of start and end, and its column only on their columns. So two small tables are
+    enough to look up all pairs. The dimensions ``(B, h, h, w, w)`` are image, start row, end row, start column, end column.
     """
     batch, height, width = labels.shape
     grid_hw, grid = (height, width), labels.to(torch.int16)

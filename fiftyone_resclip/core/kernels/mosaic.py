@@ -1,8 +1,8 @@
-"""Stitching, resizing and cropping without large tensors.
+"""Stitches, resizes and crops scores without large tensors.
 
-Up-sampling, averaging and resizing are linear, and windows lie in rows and columns. So a pixel is a sum over patches with shares
-that depend on its row and its column separately, and any part of the result can be computed without the rest: 150 classes on a
-large photograph need no large tensor.
+Upsampling, averaging and resizing are linear, and windows form rows and columns. So each pixel is a weighted sum of patches, and
+each weight is a row share times a column share. Any part of the result can be computed without the rest: 150 classes on a large
+photograph need no large tensor.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from torch import Tensor
 from fiftyone_resclip.core.kernels.transfer import sent
 from fiftyone_resclip.core.windows import Box, slices, upsample
 
-#: Values in a tile, and its columns, by kind of device: small for a processor's cache, large where each step costs a launch.
+#: Values and columns per tile, by device type: small enough for a CPU's cache, large on a GPU, where each launch costs time.
 _TILES = {"cpu": (2**18, 128), "cuda": (2**24, 2**14)}
 
 
 class Mosaic(NamedTuple):
-    """The scores of an image, not yet put together: the form of :class:`fiftyone_resclip.core.windows.Scores` that runs.
+    """The scores of an image, kept as patches; pixels are computed on demand.
+
+    It implements :class:`fiftyone_resclip.core.windows.Scores`.
 
     Attributes:
         patches: scores of all windows' patches, top to bottom and left to right, ``(rows, Q, columns)`` float32
-        row_shares: how much of each patch row is in each pixel row, ``(rows, H)`` float32 on the CPU
-        column_shares: likewise for columns, ``(columns, W)``
+        row_shares: the share of each patch row in each pixel row, ``(rows, H)`` float32 on the CPU
+        column_shares: the same for columns, ``(columns, W)``
     """
 
     patches: Tensor
@@ -44,7 +46,7 @@ class Mosaic(NamedTuple):
         return self.patches.device
 
     def scaled(self, factor: float) -> Mosaic:
-        """Multiplies all scores; the few of the patches, not those of every pixel."""
+        """Multiplies all scores; only patch scores are computed, not those of every pixel."""
         return self._replace(patches=self.patches * factor)
 
     def cropped(self, image_hw: tuple[int, int]) -> Mosaic:
@@ -60,7 +62,7 @@ class Mosaic(NamedTuple):
         """Yields each tile's rows, its columns, and its scores ``(rows, Q, columns)``.
 
         Args:
-            size (None): values in a tile at most, and its columns; by default what suits the device
+            size (None): maximum number of values per tile, and its columns; by default chosen for the device
         """
         device = self.device
         values, width = size or _TILES["cpu" if device.type == "cpu" else "cuda"]
@@ -85,7 +87,7 @@ def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, 
 
     Args:
         logits: one ``(Q, h, w)`` per window, at patch resolution
-        boxes: where the windows lie; in rows and columns
+        boxes: the windows, which must form rows and columns
         image_hw: height and width of the result in pixels
 
     Returns:
@@ -102,7 +104,7 @@ def stitch(logits: Sequence[Tensor], boxes: Sequence[Box], image_hw: tuple[int, 
 
 
 def _lines(spans: Sequence[tuple[int, int]], patches: int, side: int) -> tuple[Tensor, Tensor]:
-    """The order of all windows' patch lines along a side, and the share of each in each pixel line, ``(lines, side)``."""
+    """Returns the order of all windows' patch lines along a side, and the share of each in each pixel line, ``(lines, side)``."""
     shares = torch.zeros(len(spans), patches, side)
     for share, (start, end) in zip(shares, spans, strict=True):
         share[:, start:end] = _stretched(torch.eye(patches), end - start)
@@ -116,7 +118,7 @@ def _stretched(lines: Tensor, side: int) -> Tensor:
 
 
 def _in_use(shares: Tensor) -> tuple[slice, Tensor]:
-    """The lines from the first to the last that have a share, and their shares."""
+    """Returns the range from the first to the last line with a share, and the shares in it."""
     lines = shares.any(dim=1).nonzero()
     used = slice(int(lines[0]), int(lines[-1]) + 1)
     return used, shares[used]

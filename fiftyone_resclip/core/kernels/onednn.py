@@ -1,4 +1,4 @@
-"""Linear layers by oneDNN's fused kernel, on a CPU in float32."""
+"""Linear layers with oneDNN's fused kernel, on a CPU in float32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
-    """Applies a linear layer as :func:`torch.nn.functional.linear` does, with GELU (exact) in the same pass if asked for.
+    """Applies a linear layer as :func:`torch.nn.functional.linear` does, with exact GELU in the same pass if ``gelu`` is set.
 
     The kernel is not part of torch's public interface; see :func:`works`.
     """
@@ -21,7 +21,7 @@ def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = 
 
 @cache
 def works() -> bool:
-    """Returns whether this torch has the kernel and it computes what it should."""
+    """Returns whether this torch version has the kernel and the kernel's results are correct."""
     numbers = torch.linspace(-2, 2, 48)
     tokens, weight, bias = numbers.view(6, 8), numbers[:32].view(4, 8), numbers[:4]
     try:

@@ -1,4 +1,4 @@
-"""The likeliest phrase from logits that arrive some phrases at a time, so that not all of them are held in memory."""
+"""Finds the likeliest phrase from logits that arrive a few phrases at a time, so that they are never all in memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class RunningLikeliest:
     """Finds what :func:`fiftyone_resclip.core.labels.likeliest` finds, from logits that arrive in parts.
 
     Args:
-        shape: of the pixels
-        device: where they are
+        shape: shape of the pixels
+        device: device of the logits
 
     Attributes:
-        phrase: index of the likeliest phrase so far, int64; of equals the first
+        phrase: index of the likeliest phrase so far, int64; a tie goes to the first
     """
 
     def __init__(self, shape: Sequence[int], device: torch.device) -> None:
@@ -26,7 +26,7 @@ class RunningLikeliest:
         self.phrase = torch.zeros(shape, dtype=torch.int64, device=device)
 
     def add(self, logits: Tensor) -> None:
-        """Takes the next phrases.
+        """Adds the next phrases.
 
         Args:
             logits: cosines times the logit scale, phrases last, ``(*shape, q)``; overwritten
@@ -41,5 +41,5 @@ class RunningLikeliest:
 
     @property
     def confidence(self) -> Tensor:
-        """The softmax over all phrases so far, at the likeliest."""
+        """The probability of the likeliest phrase, from the softmax over all phrases so far."""
         return 1 / self._total

@@ -1,4 +1,4 @@
-"""Tensors on their way to another device."""
+"""Copies tensors to another device."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Copies to a device. A GPU is not waited for: the copy takes its turn there, for which the memory must be pinned.
+    """Copies a tensor to a device. The call does not wait for a GPU: the copy is queued there, which needs pinned memory.
 
     Args:
-        values: of any shape
-        device: where to
+        values: a tensor of any shape
+        device: the target device
 
     Returns:
-        the same values there
+        the same values on ``device``
     """
     if device.type == "cuda" and values.device.type == "cpu":
         values = values.pin_memory()

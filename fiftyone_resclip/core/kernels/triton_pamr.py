@@ -1,4 +1,4 @@
-"""A step of PAMR on a GPU as one Triton kernel. Importing it needs Triton, which comes with torch's builds for GPUs."""
+"""One step of PAMR on a GPU as a Triton kernel. Importing this module needs Triton, which comes with torch's GPU builds."""
 
 # mypy: allow-untyped-decorators
 
@@ -18,14 +18,14 @@ _BLOCK_PIXELS, _BLOCK_CHANNELS = 64, 32
 
 
 def by_kernel(image_hw: tuple[int, int], dilations: tuple[int, ...]) -> Gather:
-    """Returns what does a step on a GPU.
+    """Returns the function that runs one step on a GPU.
 
     Args:
         image_hw: height and width in pixels
         dilations: neighbour distances in pixels
 
     Returns:
-        the step, for contiguous float32 tensors
+        the step function, for contiguous float32 tensors
     """
     offsets = tuple(pamr.offsets(dilations))
 
@@ -33,14 +33,14 @@ def by_kernel(image_hw: tuple[int, int], dilations: tuple[int, ...]) -> Gather:
         images, places, channels = pixels.shape
         grid = (triton.cdiv(places, _BLOCK_PIXELS), images, triton.cdiv(channels, _BLOCK_CHANNELS))
         table = _offset_table(offsets, pixels.device)
-        with torch.cuda.device_of(pixels):  # Triton launches on the current GPU, whichever the tensors are on
+        with torch.cuda.device_of(pixels):  # Triton launches on the current GPU, even if the tensors are on another
             _gather[grid](pixels, weights, table, result, *image_hw, channels, len(offsets), _BLOCK_PIXELS, _BLOCK_CHANNELS)
 
     return gather
 
 
 @triton.jit
-def _gather(  # type: ignore[no-untyped-def]  # Triton reads annotations itself and knows few
+def _gather(  # type: ignore[no-untyped-def]  # Triton parses annotations itself and supports few
     pixels,
     weights,
     offsets,

@@ -38,13 +38,13 @@ def test_the_form_shows_the_match_and_what_has_no_partner(dataset: fo.Dataset, m
     chosen = dict.fromkeys(asked_for, "vehicle")
     changed = Evaluate().resolve_input(make_context(dataset, **chosen)).type.properties
     assert "never_predicted" not in changed
-    assert set(asked_for) <= set(changed)  # else a choice could not be taken back
+    assert set(asked_for) <= set(changed)  # otherwise users could not undo a choice
     everything = Evaluate().resolve_input(make_context(dataset, edit_mapping=True)).type.properties
     assert [p.view.label for name, p in everything.items() if name.startswith("class_")] == ["car is", "bus is", "person is"]
     dataset.clone_sample_field("resclip", "other")
     dataset.mask_targets["other"] = PREDICTED
     again = Evaluate().resolve_input(make_context(dataset, pred_field="other", **chosen)).type.properties
-    assert "never_predicted" in again  # what was chosen for one field says nothing of another
+    assert "never_predicted" in again  # a choice for one field does not affect another
     assert inputs["eval_key"].default == "resclip_eval"
 
 
@@ -67,7 +67,7 @@ def test_a_taken_name_is_offered_to_be_replaced(dataset: fo.Dataset, make_contex
     evaluate(dataset, "resclip", "ground_truth", "resclip_eval")
     assert Evaluate().resolve_input(make_context(dataset)).type.properties["eval_key"].default == "resclip_eval_2"
     taken = form(make_context(dataset, eval_key="resclip_eval"))
-    assert "there is a run 'resclip_eval' already" in taken["problem"]
+    assert "a run 'resclip_eval' already exists" in taken["problem"]
     assert "problem" not in form(make_context(dataset, eval_key="resclip_eval", overwrite=True))
     context = make_context(dataset, eval_key="resclip_eval")
     assert Evaluate().execute(context) is None
@@ -86,7 +86,7 @@ def test_mistakes_are_said_in_the_form(dataset: fo.Dataset, make_context: MakeCo
     assert "void values must be numbers" in form(make_context(dataset, void="sky"))["problem"]
     assert "problem" not in form(make_context(dataset))
     dataset.delete_sample_field("resclip")
-    assert "two fields of masks are needed" in form(make_context(dataset))["problem"]
+    assert "needs two fields of masks" in form(make_context(dataset))["problem"]
 
 
 @pytest.mark.usefixtures("installed")

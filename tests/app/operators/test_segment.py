@@ -87,7 +87,7 @@ def test_a_closed_browser_ends_the_run_and_frees_the_model(make_dataset: MakeDat
     steps = Segment().execute(make_context(dataset, **FAST))
     for _ in range(3):
         next(steps)
-    steps.close()  # as the server does when the browser goes
+    steps.close()  # as the server does when the browser is closed
     assert runs.stop_all(dataset) == 0
     assert 0 < models.in_turn(lambda: len(dataset.exists("words"))) < 30
 
@@ -124,7 +124,7 @@ def test_a_mistake_reaches_the_user_as_one_sentence(make_dataset: MakeDataset, m
 
 def test_an_unforeseen_failure_is_a_sentence_too(caplog: pytest.LogCaptureFixture) -> None:
     said = sentence(RuntimeError("CUDA out of\nmemory"))
-    assert said == "this should not have happened (RuntimeError: CUDA out of memory); see the server's log"
+    assert said == "unexpected error (RuntimeError: CUDA out of memory); see the server's log"
     assert "Failed in the App" in caplog.text
 
 
@@ -143,9 +143,9 @@ def test_the_form_says_what_will_run(make_dataset: MakeDataset, make_context: Ma
     assert form.type.properties["problem"].invalid
     assert "'road' is there twice" in form.type.properties["problem"].view.label
     empty = labels_of(Segment().resolve_input(make_context(dataset)))
-    assert "problem" not in empty  # an empty form is no mistake
+    assert "problem" not in empty  # an empty form is not an error
     waiting = Segment().resolve_input(make_context(dataset, **{**FAST, "model": "resclip-vit-b-16"}, estimate=True))
-    assert "can't be said before resclip-vit-b-16 has been downloaded" in labels_of(waiting)["preview"]
+    assert "no estimate yet: resclip-vit-b-16 will be downloaded" in labels_of(waiting)["preview"]
 
 
 def test_each_source_of_words_gives_its_classes(make_dataset: MakeDataset, make_context: MakeContext, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_a_cell_opens_its_images_worst_first_with_that_pair_drawn(
     assert dataset.mask_targets["ev_errors"] == {1: "a taken for b"}
     empty = make_panel(dataset, {"x": "c", "y": "a"}, eval_key="ev")
     ErrorExplorer().on_cell(empty)
-    assert notices(empty) == [("info", "No image is a taken for c")]
+    assert notices(empty) == [("info", "No images: a taken for c")]
     by_class = make_panel(dataset, {"x": 1.0, "y": "c"}, eval_key="ev")
     ErrorExplorer().on_class(by_class)
     assert ids_of_view(dataset, by_class) == [third]
@@ -143,7 +143,7 @@ def test_words_that_take_pixels_are_counted(make_dataset: MakeDataset, make_pane
 
 
 def test_without_a_run_or_with_one_that_went_it_says_so(dataset: fo.Dataset, make_panel: Any) -> None:
-    assert "is not there any more" in shown(make_panel(dataset, eval_key="gone"))["problem"].view.label
+    assert "no longer exists" in shown(make_panel(dataset, eval_key="gone"))["problem"].view.label
     dataset.delete_evaluations()
     assert "There is no evaluation yet" in shown(make_panel(dataset))["hint"].default
 

@@ -18,7 +18,7 @@ def shown(context: ExecutionContext) -> dict[str, Any]:
 
 @pytest.fixture
 def make_panel(make_context: MakeContext) -> Any:
-    """Makes contexts of the panel with a state."""
+    """Builds contexts of the panel with a state."""
 
     def make(view: Any, request: dict[str, Any] | None = None, params: dict[str, Any] | None = None, **state: Any) -> Any:
         given = {"panel_id": "words", "panel_state": {"model": "resclip-tiny", **state}, **(params or {})}
@@ -66,7 +66,7 @@ def test_mistakes_and_videos_are_declined_in_a_sentence(make_dataset: MakeDatase
     videos = fo.Dataset()
     videos.add_sample(fo.Sample("/nowhere/a.mp4"))
     problem = shown(make_panel(videos, classes="road"))["problem"].view.label
-    assert "shows images, but this sample is of type 'video'" in problem
+    assert "shows images, but this sample has type 'video'" in problem
     videos.delete()
 
 
@@ -107,4 +107,4 @@ def test_words_are_saved_and_handed_to_segment(make_dataset: MakeDataset, make_p
     }  # fmt: skip
     nameless = make_panel(dataset, classes="sky")
     Playground().on_save(nameless)
-    assert notices(nameless) == [("error", "a saved vocabulary needs a name, but got none")]
+    assert notices(nameless) == [("error", "a saved vocabulary needs a name, but the name is empty")]

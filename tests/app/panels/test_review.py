@@ -59,7 +59,7 @@ def test_verdicts_go_to_the_open_sample_or_the_selected_ones(dataset: fo.Dataset
 
 def test_kept_labels_are_copied_by_form(dataset: fo.Dataset, make_context: MakeContext) -> None:
     review.mark(dataset, "resclip", dataset.values("id")[1:3], "keep")
-    assert labels_of(UseKept().resolve_input(make_context(dataset)))["preview"] == "Labels that are kept: 2"
+    assert labels_of(UseKept().resolve_input(make_context(dataset)))["preview"] == "Kept labels: 2"
     context = make_context(dataset, to_field="shapes", form="detections", instances=False)
     UseKept().execute(context)
     assert notices(context) == [("success", "2 kept labels are now in 'shapes'")]
@@ -67,12 +67,12 @@ def test_kept_labels_are_copied_by_form(dataset: fo.Dataset, make_context: MakeC
     assert [value is not None for value in dataset.values("shapes")] == [False, True, True, False]
     again = make_context(dataset, to_field="shapes", form="detections")
     UseKept().execute(again)
-    assert notices(again) == [("error", "field 'shapes' exists already; choose a new one")]
+    assert notices(again) == [("error", "field 'shapes' already exists; choose a new one")]
 
 
 @pytest.fixture
 def make_panel(make_context: MakeContext) -> Any:
-    """Makes contexts of the panel with a state."""
+    """Builds contexts of the panel with a state."""
 
     def make(view: Any, request: dict[str, Any] | None = None, params: dict[str, Any] | None = None, **state: Any) -> Any:
         return make_context(view, request, **{"panel_id": "review", "panel_state": state, **(params or {})})
@@ -105,7 +105,7 @@ def test_a_key_that_arrives_several_times_counts_once(
 
     def slow_revision(*args: Any) -> int:
         found = revision(*args)
-        time.sleep(0.1)  # for the others to find the same
+        time.sleep(0.1)  # so that the other threads find the same number
         return found
 
     monkeypatch.setattr(review, "revision", slow_revision)
