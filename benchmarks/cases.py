@@ -25,9 +25,9 @@ class Case:
     """One image of a benchmark, as the network sees it.
 
     Attributes:
-        preset_name: whose settings and phrases
+        preset_name: the preset whose settings and phrases are used
         image_hw: height and width at network size
-        photo_hw: height and width of the photograph, and so of its mask
+        photo_hw: height and width of the photograph and of its mask
         fast: whether RCS runs alone
     """
 
@@ -38,7 +38,7 @@ class Case:
 
     @property
     def config(self) -> ResCLIPConfig:
-        """The published settings, without SFR if fast."""
+        """The published settings; in the fast case without SFR."""
         published = preset(self.preset_name)
         return replace(published, sfr=None) if self.fast else published
 
@@ -62,5 +62,5 @@ _FULL = {
     "cityscapes-like": Case("cityscapes", (560, 1120), (1024, 2048)),
 }
 
-#: By name: whole method first, then RCS alone.
+#: The cases by name: first those of the whole method, then those of RCS alone.
 CASES: Mapping[str, Case] = _FULL | {f"{name}-fast": replace(case, fast=True) for name, case in _FULL.items()}

@@ -1,4 +1,4 @@
-"""The tuned forms and what each stands for, on the shapes that ViT-B/16 has in :mod:`benchmarks.cases`.
+"""The tuned forms and the plain forms they replace, on the shapes that ViT-B/16 has in :mod:`benchmarks.cases`.
 
 :mod:`benchmarks.kernels` measures them.
 """
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
         backbone: the CLIP
         cases: images and settings, by the names of :data:`benchmarks.cases.CASES`
         photo_hw: height and width of a large photograph
-        phrases: how many are encoded
+        phrases: number of phrases that are encoded
     """
 
     backbone: Backbone
@@ -42,12 +42,12 @@ class Setting(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """A tuned form and what it stands for, both ready to run on the same input.
+    """A tuned form and the plain form it replaces, both ready to run on the same input.
 
     Attributes:
         tuned: runs the tuned form
-        plain: runs the other
-        sizes: of the input, in words
+        plain: runs the plain form
+        sizes: description of the input's sizes
     """
 
     tuned: Callable[[], Any]
@@ -56,12 +56,12 @@ class Sides(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What is compared.
+    """A comparison of two forms.
 
     Attributes:
-        tuned: name of what runs
-        plain: name of what it stands for
-        sides: prepares both
+        tuned: name of the tuned form
+        plain: name of the plain form
+        sides: prepares both forms
     """
 
     tuned: str
@@ -152,7 +152,7 @@ def stitch_sides(setting: Setting) -> Sides:
 
 
 def text_sides(setting: Setting) -> Sides:
-    """Prepares phrases in all templates: our text tower without padding, and open_clip's on the same sentences."""
+    """Prepares encoding phrases in all templates: our text tower without padding, and open_clip's on the same sentences."""
     backbone, templates = setting.backbone, open_clip.OPENAI_IMAGENET_TEMPLATES
     phrases = Vocabulary.preset("ade20k").flat_phrases[: setting.phrases]
 
@@ -196,7 +196,7 @@ def _grid_hw(setting: Setting, case: str) -> tuple[int, int]:
 
 
 def _windows(setting: Setting) -> tuple[list[Tensor], list[windows.Box], Case]:
-    """Scores and place of each window of the case with many phrases."""
+    """Scores and position of each window of the case with many phrases."""
     case, patch_px = setting.cases["ade20k-like"], setting.backbone.patch_px
     boxes = windows.window_boxes(case.image_hw, case.config.window)
     grid_hw = (boxes[0].bottom // patch_px, boxes[0].right // patch_px)

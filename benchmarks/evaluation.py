@@ -24,7 +24,7 @@ from fiftyone_resclip.evaluation.method import WORKERS
 from fiftyone_resclip.published.provenance import provenance
 
 _SIZE, _CLASSES = (683, 512), 150
-_TARGETS = {value: f"class {value}" for value in range(_CLASSES)}  # from 0 without a gap, which scikit-learn counts fastest
+_TARGETS = {value: f"class {value}" for value in range(_CLASSES)}  # consecutive values from 0, which scikit-learn counts fastest
 _FIELDS = ("prediction", "truth")
 
 
@@ -55,12 +55,12 @@ def make_dataset(folder: Path, n_images: int, on_disk: bool) -> fo.Dataset:
 
 
 def ratio(dataset: fo.Dataset, repeats: int, targets: dict[int, str] | None = _TARGETS) -> float:
-    """Times both in turn.
+    """Times both evaluations in turn.
 
     Args:
         dataset: from :func:`make_dataset`
-        repeats: how often
-        targets: given to FiftyOne's ``simple``; without, as it is called by default, it first looks for the values itself
+        repeats: number of rounds
+        targets: mask targets for FiftyOne's ``simple``; without them, as by default, it first searches the masks for values
 
     Returns:
         the median of the ratios, ``simple`` over ours
@@ -76,7 +76,7 @@ def ratio(dataset: fo.Dataset, repeats: int, targets: dict[int, str] | None = _T
 
 
 def memory_growth_mib(folder: Path, n_images: int) -> float:
-    """Evaluates a dataset of many images and returns how much more memory is held at its end than after a tenth of it."""
+    """Evaluates a dataset of many images and returns how much memory grew between the first tenth and the end."""
     dataset = make_dataset(folder, n_images, on_disk=True)
     seen: list[float] = []
 
@@ -91,7 +91,7 @@ def memory_growth_mib(folder: Path, n_images: int) -> float:
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measures and writes the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--images", type=int, default=100)

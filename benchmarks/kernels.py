@@ -27,11 +27,11 @@ from benchmarks.timing import seconds
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.published.provenance import provenance
 
-#: Both sides are run in turn until the plain one has taken about so long, but at least and at most so often.
+#: Both sides are run in turn until the plain one has taken about this long, within these limits on the number of runs.
 _SECONDS, _LEAST, _MOST = 10.0, 5, 50
 
-#: Settings of glibc. Times are taken where freed memory is kept, which spares the plain side most; peaks where it goes back at
-#: once, so that nothing that was freed before hides what is used.
+#: Settings of glibc. Times are measured with freed memory kept, which helps the plain side most; peaks are measured with
+#: freed memory returned at once, so that memory freed earlier does not hide what is used.
 _KEEP_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 _RETURN_FREED = {"MALLOC_MMAP_THRESHOLD_": str(2**17)}
 
@@ -41,11 +41,11 @@ def measure(name: str, setting: Setting) -> dict[str, Any]:
     """Times both sides of a comparison.
 
     Args:
-        name: of :data:`benchmarks.comparisons.COMPARISONS`
+        name: a key of :data:`benchmarks.comparisons.COMPARISONS`
         setting: sizes and weights
 
     Returns:
-        plain JSON values; ``ratio`` is the median of the tuned form's time over the other's
+        plain JSON values; ``ratio`` is the median of the tuned form's time over the plain form's
     """
     comparison = COMPARISONS[name]
     tuned, plain, sizes = comparison.sides(setting)
@@ -67,7 +67,7 @@ def peak_memory(name: str, side: str, setting: Setting) -> float:
     """Measures in this process, which must be fresh, how far memory rises above the input of a first run.
 
     Args:
-        name: of :data:`benchmarks.comparisons.COMPARISONS`
+        name: a key of :data:`benchmarks.comparisons.COMPARISONS`
         side: ``tuned`` or ``plain``
         setting: sizes and weights
 
@@ -75,7 +75,7 @@ def peak_memory(name: str, side: str, setting: Setting) -> float:
         MiB
     """
     work = getattr(COMPARISONS[name].sides(setting), side)
-    # libraries load on first use, and that is not the form's memory
+    # libraries load on first use; their memory is not the form's
     setting.backbone.trunk(torch.zeros(1, 3, setting.backbone.patch_px, setting.backbone.patch_px))
     before = resident_mib()
     reset_peak()
@@ -84,7 +84,7 @@ def peak_memory(name: str, side: str, setting: Setting) -> float:
 
 
 def in_fresh_processes(name: str) -> dict[str, Any]:
-    """Takes all figures of a comparison: those of :func:`measure`, and the memory of both sides."""
+    """Makes all measurements of a comparison: those of :func:`measure`, and the memory of both sides."""
     figures = _in_fresh_process(name, "time", _KEEP_FREED)
     tuned, plain = (round(_in_fresh_process(name, side, _RETURN_FREED), 1) for side in ("tuned", "plain"))
     return {**figures, "peak_memory_mib": tuned, "plain_peak_memory_mib": plain}
@@ -97,13 +97,13 @@ def _in_fresh_process(name: str, what: str, allocator: Mapping[str, str]) -> Any
 
 
 def _measured(name: str, what: str) -> Any:
-    """What a fresh process does for :func:`in_fresh_processes`."""
+    """Runs in each fresh process of :func:`in_fresh_processes`."""
     setting = Setting(Backbone.random(ARCHITECTURE, 0))
     return measure(name, setting) if what == "time" else peak_memory(name, what, setting)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Turns the figures into a Markdown table.
+    """Turns the results into a Markdown table.
 
     Args:
         rows: from :func:`in_fresh_processes`
@@ -121,7 +121,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Writes the figures."""
+    """Measures and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, nargs="?", help="where the JSON goes")
     parser.add_argument("--only", choices=COMPARISONS, action="append", help="only this one; may be repeated")

@@ -1,7 +1,7 @@
-"""How much memory this process holds.
+"""Measures how much memory this process holds.
 
-The peak comes from Linux' own books, since psutil has neither a peak nor a way to reset one (``/proc/self/clear_refs``);
-``ru_maxrss`` would be that of the parent process too.
+The peak comes from Linux's ``/proc``, because psutil neither reports a peak nor can reset it (``/proc/self/clear_refs``);
+``ru_maxrss`` would include the parent process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PROCESS = Path("/proc/self")
 
 
 def resident_mib() -> float:
-    """Returns the memory that is held now."""
+    """Returns the memory held now."""
     return float(psutil.Process().memory_info().rss) / 2**20
 
 
@@ -25,5 +25,5 @@ def peak_mib() -> float:
 
 
 def reset_peak() -> None:
-    """Lets the peak start from what is held now."""
+    """Resets the peak to the memory held now."""
     (_PROCESS / "clear_refs").write_text("5")

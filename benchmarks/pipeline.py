@@ -44,8 +44,8 @@ def photographs(folder: Path, count: int) -> list[Path]:
     """Writes generated scenes as JPEGs.
 
     Args:
-        folder: where to
-        count: how many; every twentieth is a copy
+        folder: folder for the files
+        count: number of files; every twentieth is a copy
 
     Returns:
         the files
@@ -77,8 +77,8 @@ class Run(NamedTuple):
 
     Attributes:
         seconds: from the first image to the last mask
-        busy: share of them in which the network was at work
-        growth_mib: by how much the process grew after its first quarter
+        busy: share of that time in which the network was working
+        growth_mib: growth of the process's memory after the first quarter of the run
     """
 
     seconds: float
@@ -87,7 +87,7 @@ class Run(NamedTuple):
 
 
 class _Clocked(ResCLIPModel):
-    """Adds up how long the network is at work."""
+    """Adds up the time in which the network is working."""
 
     seconds = 0.0
 
@@ -131,11 +131,11 @@ def measure(model: ResCLIPModel, paths: Sequence[Path], rounds: int) -> dict[str
     Args:
         model: the model
         paths: the images, from :func:`photographs`
-        rounds: how often each runs; the network alone runs before and after each, since the processors' speed drifts
+        rounds: number of runs of each; the network alone runs before and after each, since the processors' speed drifts
 
     Returns:
         for ``disk`` and ``database``: ``efficiency``, compute-only time over wall time; ``busy``, the share of the
-        wall time in which the network was at work; and by how much memory grew
+        wall time in which the network was working; and the growth of memory
     """
     runs = defaultdict[str, list[tuple[float, Run]]](list)
     with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +168,7 @@ def large_model() -> ResCLIPModel:
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> str:
-    """Turns the figures into the Markdown table of the README.
+    """Turns the results into the Markdown table of the README.
 
     Args:
         cases: from :func:`measure`, with model and threads
@@ -186,7 +186,7 @@ def _cell(figures: Mapping[str, float]) -> str:
 
 
 def main() -> None:
-    """Writes the figures."""
+    """Measures and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--images", type=int, default=100)

@@ -1,4 +1,4 @@
-"""The README's tables of speed, made from the figures: ``python -m benchmarks.readme README.md benchmarks``."""
+"""Makes the README's speed tables from the measured results: ``python -m benchmarks.readme README.md benchmarks``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks import pipeline, speed
 
-#: By file of figures: what makes a table of its cases. It stands between two comments that name the file.
+#: The function that makes the table of each results file. In the README, two comments that name the file enclose the table.
 TABLES = {"speed.json": speed.table, "pipeline.json": pipeline.table}
 
 
@@ -17,11 +17,11 @@ def with_tables(text: str, benchmarks: Path) -> str:
     """Puts the measured tables in their places.
 
     Args:
-        text: of the README
-        benchmarks: folder of the figures
+        text: the README's text
+        benchmarks: folder of the results files
 
     Returns:
-        the text with new tables; the rest as it was
+        the text with new tables, otherwise unchanged
     """
     for name, table in TABLES.items():
         rows = table(json.loads((benchmarks / name).read_text(encoding="utf-8"))["cases"])

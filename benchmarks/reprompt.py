@@ -35,13 +35,13 @@ STEPS = ("one_word_changed", "every_word_changed", "threshold_and_mix_changed", 
 
 
 def measure(backbone: Backbone, config: ResCLIPConfig, rounds: int, image_hw: tuple[int, int]) -> dict[str, Any]:
-    """Times first words and what comes after them.
+    """Times the first words and the steps after them.
 
     Args:
         backbone: the frozen CLIP
         config: the settings to start from
-        rounds: how often
-        image_hw: of the image
+        rounds: number of rounds
+        image_hw: height and width of the image
 
     Returns:
         for each of :data:`STEPS` the median ratio of its time to that of the first words
@@ -53,7 +53,7 @@ def measure(backbone: Backbone, config: ResCLIPConfig, rounds: int, image_hw: tu
 
 
 def _round(backbone: Backbone, config: ResCLIPConfig, number: int, image_hw: tuple[int, int]) -> tuple[float, list[float]]:
-    """Seconds of the first words and of each step after them, on an image and with words of their own."""
+    """Returns the seconds for the first words and for each step after them, on a new image with new words."""
     playground, fast, full = Playground(backbone, config), MODES["fast"].settings, MODES["full"].settings
     words = [f"thing {number} {index}" for index in range(2 * CLASSES + 1)]
     first, changed, other = words[:CLASSES], [*words[1:CLASSES], words[2 * CLASSES]], words[CLASSES : 2 * CLASSES]
@@ -75,7 +75,7 @@ def _round(backbone: Backbone, config: ResCLIPConfig, number: int, image_hw: tup
 
 
 def main() -> None:
-    """Measures with seeded random weights and writes the figures."""
+    """Measures with seeded random weights and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--rounds", type=int, default=5)

@@ -30,20 +30,20 @@ from fiftyone_resclip.config import Precision
 from fiftyone_resclip.published.provenance import provenance
 
 _PHRASES = 4
-#: What :func:`fiftyone_resclip.label` gives a GPU at once.
+#: The number of images that :func:`fiftyone_resclip.label` passes to a GPU at once.
 _GPU_IMAGES = 16
 
 
 def plain_forward(backbone: Backbone, batches: Sequence[Tensor], precision: Precision) -> Callable[[], None]:
-    """Prepares the yardstick: open_clip's image tower over batches of crops.
+    """Prepares the reference: open_clip's image tower over batches of crops.
 
     Args:
-        backbone: whose tower; its position table is replaced by one of the crops' grid, made beforehand
+        backbone: the backbone with the tower; a position table for the crops' grid, made beforehand, replaces its own
         batches: normalised crops, ``(B, 3, H, W)``, each batch of one size
         precision: of the network
 
     Returns:
-        what runs it once
+        a function that runs it once
     """
     towers = [_tower_for(backbone, pixels) for pixels in batches]
 
@@ -68,14 +68,14 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
     """Measures the speed of one case.
 
     Args:
-        name: of :data:`CASES`
+        name: a key of :data:`CASES`
         backbone: the weights
         precision: of the network, for both sides
-        rounds: how often both run, in turn
+        rounds: number of times both run, in turn
 
     Returns:
         plain JSON values; ``stage_shares`` are of the method's own time, ``mask_hw`` is the size of the result. Words are encoded
-        once for all images, so the text of a phrase in its 80 templates stands beside
+        once for all images, so the time to encode a phrase in its 80 templates is listed separately
     """
     case = CASES[name]
     segmenter, image = case.segmenter(backbone, precision), case.image
@@ -103,7 +103,7 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
         "text_of_a_phrase_to_plain": round(text / median(other for other, _ in pairs), 3),
         "stage_shares": shares | {"rest": round(1 - sum(shares.values()), 4)},
     }
-    if backbone.device.type == "cuda":  # on a CPU that others use, too, only ratios say something
+    if backbone.device.type == "cuda":  # on a CPU that others also use, only ratios are meaningful
         figures["peak_memory_mib"] = _gpu_peak_mib(ours)
         many = partial(segmenter.segment, [image] * _GPU_IMAGES, [case.photo_hw] * _GPU_IMAGES)
         many()
@@ -123,7 +123,7 @@ def peak_memory(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> float:
     """Measures in this process, which must be fresh, how far memory rises above the weights in a first prediction.
 
     Args:
-        name: of :data:`CASES`
+        name: a key of :data:`CASES`
         plain_shapes (()): if given, the plain forward of batches of these shapes is measured instead
 
     Returns:
@@ -132,7 +132,7 @@ def peak_memory(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> float:
     case = CASES[name]
     backbone = Backbone.random(ARCHITECTURE, seed=0)
     segmenter, image = case.segmenter(backbone, "float32"), case.image
-    # libraries load on first use, and that is not the method's memory
+    # libraries load on first use; their memory is not the method's
     backbone.trunk(torch.zeros(1, 3, backbone.patch_px, backbone.patch_px))
     before = resident_mib()
     reset_peak()
@@ -149,7 +149,7 @@ def _in_fresh_process(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> 
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> str:
-    """Turns the figures into the Markdown table of the README.
+    """Turns the results into the Markdown table of the README.
 
     Args:
         cases: from :func:`measure`, with memory
@@ -175,7 +175,7 @@ def _row(case: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Writes the figures."""
+    """Measures and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, nargs="?", help="where the JSON goes")
     parser.add_argument("--case", choices=CASES, action="append", help="only this one; may be repeated")

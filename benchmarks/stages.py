@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes: a clock around the functions that make up the method, from outside."""
+"""Measures how long each stage of a prediction takes, by timing the method's functions from outside."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.core import feedback
 from fiftyone_resclip.core.kernels import gathered_pamr
 
-#: Stage by the function that does it; what one calls of another counts for the other only.
+#: The stage of each function; time in a nested call to another of these functions counts for that function only.
 STAGES: Sequence[tuple[str, Any, str]] = (
     ("trunk", Backbone, "trunk"),
     ("last block", segmenter.ResCLIP, "last_block"),
@@ -33,7 +33,7 @@ STAGES: Sequence[tuple[str, Any, str]] = (
 def stage_clock() -> Iterator[dict[str, float]]:
     """Times the stages of whatever runs inside.
 
-    A GPU is waited for before and after each stage, so the whole takes longer there than without the clock.
+    The clock waits for a GPU before and after each stage, so a prediction on a GPU takes longer than without the clock.
 
     Yields:
         seconds by stage, filled as it runs
@@ -62,7 +62,7 @@ def stage_clock() -> Iterator[dict[str, float]]:
 
 @contextmanager
 def calls_of(owner: Any, name: str) -> Iterator[list[tuple[Any, ...]]]:
-    """Keeps the positional arguments of each call of a method, the instance left out."""
+    """Keeps the positional arguments of each call of a method, without the instance."""
     calls: list[tuple[Any, ...]] = []
     original = getattr(owner, name)
 

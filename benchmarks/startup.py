@@ -48,7 +48,7 @@ def _run(code: str, **environment: str) -> float:
 
 
 def main() -> None:
-    """Writes the figures."""
+    """Measures and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--rounds", type=int, default=15)

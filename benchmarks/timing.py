@@ -1,4 +1,4 @@
-"""How long a piece of work takes, by torch's own clock."""
+"""Measures how long a piece of work takes, with torch's own clock."""
 
 from __future__ import annotations
 

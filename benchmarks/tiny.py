@@ -71,7 +71,7 @@ def dense(
     Args:
         backbone: the tiny model
         config: the method
-        class_names: words for the classes; what none of them names is void
+        class_names: words for the classes; regions that none of them names are void
         n_images (100): held-out 144x192 scenes with 2 to 5 cloths
 
     Returns:
@@ -106,7 +106,7 @@ def agreement(backbone: Backbone, precision: Precision, n_images: int = 20) -> f
 
 
 def report(backbone: Backbone) -> dict[str, Any]:
-    """Measures everything the card states; figures in percent."""
+    """Measures everything the card states, in percent."""
     pairs = metrics.iou(dense(backbone, METHODS["NACLIP"], PAIR_CLASSES))
     never = np.array([(cloth.pattern, cloth.colour) in NEVER_NAMED for cloth in ALL_CLOTHS])
     cloths = pairs[: len(ALL_CLOTHS)]
@@ -135,7 +135,7 @@ def _tensor(scene: Scene) -> Tensor:
 
 
 def card(report: Mapping[str, Any]) -> str:
-    """Words the model's card from :func:`report`."""
+    """Writes the text of the model card from :func:`report`."""
     colours, grounds, naming, pairs = (
         report[key] for key in ("miou_colours", "miou_colours_and_grounds", "zero_shot_accuracy", "miou_pairs_naclip")
     )
@@ -155,7 +155,7 @@ def card(report: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measures the bundled model; writes the figures and its card."""
+    """Measures the bundled model; writes the results and the model card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out

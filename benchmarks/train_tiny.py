@@ -39,17 +39,17 @@ _PATCH_DROPOUT = 0.5
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of the training, with an optimiser of its own.
+    """One part of the training, with its own optimiser.
 
     Attributes:
         steps: batches of 64 pairs
         cycle_steps: length of the one-cycle schedule, of which the first ``steps`` are run
         peak_lr: highest learning rate
         cloth_shares: how often a scene has 0, 1, 2, 3 cloths
-        two_grounds_share: how often the ground is of two kinds
+        two_grounds_share: how often the ground has two kinds
         ground_share: how often a caption names the ground
-        reset_share: how often the last block meets a fresh class token
-        whole_steps: last steps, in which no patches are dropped
+        reset_share: how often the last block gets a fresh class token
+        whole_steps: number of final steps in which no patches are dropped
     """
 
     steps: int
@@ -62,7 +62,7 @@ class Stage:
     whole_steps: int
 
 
-#: First to name things, then to know where they are.
+#: The first stage teaches the model to name things, the second to locate them.
 STAGES: tuple[Stage, ...] = (
     Stage(2000, 3600, 1e-3, (0.03, 0.40, 0.32, 0.25), two_grounds_share=0.0, ground_share=0.5, reset_share=0.0, whole_steps=0),
     Stage(900, 900, 5e-4, (0.10, 0.35, 0.30, 0.25), two_grounds_share=0.35, ground_share=0.7, reset_share=0.5, whole_steps=100),
@@ -90,9 +90,9 @@ def train(seed: int, stages: Sequence[Stage] = STAGES, log: Path | None = None) 
     """Trains a model from scratch.
 
     Args:
-        seed: of weights, scenes, captions and templates
-        stages (STAGES): what is done, one after the other
-        log (None): a file that gets one JSON line every 50 steps
+        seed: seed of the weights, scenes, captions and templates
+        stages (STAGES): the stages, in order
+        log (None): a file to which one JSON line is written every 50 steps
 
     Returns:
         the trained ``open_clip.CLIP``, float32, in eval mode
@@ -135,7 +135,7 @@ def run_stage(model: open_clip.CLIP, stage: Stage, seed: Sequence[int], log: Pat
 def contrastive_loss(model: open_clip.CLIP, images: Tensor, captions: list[str], rng: np.random.Generator) -> Tensor:
     """CLIP's symmetric loss; pairs with equal captions count as positives of each other.
 
-    Half of the captions are put into one of OpenAI's prompt templates, which the model will meet when it is used.
+    Half of the captions are put into one of OpenAI's prompt templates, as they will be when the model is used.
 
     Args:
         model: the model being trained
@@ -173,7 +173,7 @@ def save(model: open_clip.CLIP, folder: Path) -> None:
 
 
 def _reset_class_token(visual: Any, share: float) -> Any:
-    """In a share of the batches lets the last block meet a class token that has seen nothing.
+    """In a share of the batches, gives the last block a class token that carries no image information.
 
     It must then gather everything from the patches' values in that block, so that these carry the words' meaning: dense
     predictions are read from them. Returns the hook's handle.

@@ -1,7 +1,7 @@
 """The demo: draws scenes, labels them with each method and the tiny CLIP, and evaluates the masks, all offline.
 
 It writes everything to one folder: pictures, ground truth, ``overview.png`` and ``report.json``. The results show how the methods
-differ on generated cloth; they tell nothing about photographs. The classes are six colours of cloth; the ground is void, like the
+differ on generated cloth; they say nothing about photographs. The classes are six colours of cloth; the ground is void, like the
 background of VOC20.
 """
 

@@ -1,7 +1,7 @@
 """The models of the App's server: loaded once, shared by operators and panels, and run one at a time in a single thread.
 
 The server answers requests in many threads. If several of them computed, OpenMP would start a team of threads for each. With more
-threads than processors, these teams sleep between loops, and on a machine with few processors a mask then takes much longer.
+threads than processors, these teams sleep between loops, and a mask takes much longer on a machine with few processors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _COMPUTING = ThreadPoolExecutor(1, thread_name_prefix="resclip")
 
 
 def in_turn(work: Callable[[], _T]) -> _T:
-    """Runs work in the thread that computes, when no other work is running there, and waits for it.
+    """Runs work in the computing thread as soon as that thread is free, and waits for the result.
 
     Args:
         work: the function to call; it must not call :func:`in_turn` itself
@@ -41,7 +41,7 @@ def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
     """Runs each step of a long run :func:`in_turn`, so that a panel can compute between two batches.
 
     Args:
-        steps: the run; it works when its next value is requested, and is closed when this generator is closed
+        steps: the run, a generator; each step runs when the next value is requested, and closing this generator closes it too
 
     Yields:
         the values of ``steps``

@@ -24,7 +24,7 @@ class Memory(Protocol):
         """Returns how much could be allocated now."""
 
     def peak_bytes(self, work: Callable[[], Result]) -> tuple[Result, int]:
-        """Does some work; gives its result and how far memory rose meanwhile."""
+        """Does some work; returns its result and how far memory rose meanwhile."""
 
 
 class GpuMemory:
@@ -43,7 +43,7 @@ class GpuMemory:
         return torch.cuda.mem_get_info(self._device)[0] + held
 
     def peak_bytes(self, work: Callable[[], Result]) -> tuple[Result, int]:
-        """Does some work; gives its result and how far memory rose meanwhile."""
+        """Does some work; returns its result and how far memory rose meanwhile."""
         before = torch.cuda.memory_allocated(self._device)
         torch.cuda.reset_peak_memory_stats(self._device)
         result = work()

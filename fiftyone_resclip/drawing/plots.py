@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 _TITLE_PX = 24
 _GAP = 0.05
 
-#: The colour scale "Hot" of plotly.js; in plotly.py, that name means other colours.
+#: The colour scale "Hot" of plotly.js; in plotly.py, that name stands for different colours.
 _HOT = [[0, "rgb(0,0,0)"], [0.3, "rgb(230,0,0)"], [0.6, "rgb(255,210,0)"], [1, "rgb(255,255,255)"]]
 
 
@@ -42,7 +42,7 @@ class Heat(NamedTuple):
 
 
 def covered(photo: Image.Image, cover: Image.Image, texts: NDArray[np.str_], opacity: float = 0.6) -> Figure:
-    """Draws a picture under an overlay; shows the text under the mouse, and a click reports its point.
+    """Draws a picture with an overlay; hovering shows the text at the mouse, and a click reports its position.
 
     Args:
         photo: the picture
@@ -86,7 +86,7 @@ def heats(photo: Image.Image, maps: Sequence[Heat]) -> Figure:
 def bars(
     names: Sequence[str], shares: Sequence[float], colours: Sequence[str], notes: Sequence[str], title: str = "pixels in %"
 ) -> Figure:
-    """Draws shares as horizontal bars, the first at the top. Faint bars fill each up to 100 %, so that empty ones can be clicked.
+    """Draws shares as horizontal bars, the first at the top. Faint bars extend them to 100 %, so that empty ones can be clicked.
 
     Args:
         names: name of each bar
@@ -135,7 +135,7 @@ def greys(values: NDArray[np.floating]) -> Image.Image:
 
 
 def _pictures(photo: Image.Image, count: int = 1, gap: float = 0.0) -> go.Figure:
-    """Builds plots over the picture, with axes in its pixels; ``gap`` is the share of the width left free right of each."""
+    """Builds plots over the picture, with axes in its pixels; ``gap`` is the share of the width left empty after each."""
     figure = make_subplots(1, count)
     size = {"x": 0, "y": 0, "sizex": photo.width, "sizey": photo.height, "sizing": "stretch"}
     image = go.layout.Image(source=photo, layer="below", **size)

@@ -104,7 +104,7 @@ def boundary_counts(truth: Labels, prediction: Labels, n_classes: int, boundary:
     radius = radius_px(boundary, (truth.shape[0], truth.shape[1]))
     valid = (truth >= 0) & (truth < n_classes)
     near_truth = band(np.where(valid, truth, _VOID), radius) & valid
-    # The prediction also gets a border where the truth becomes void, or the borders of a perfect one would lie inside the void.
+    # The prediction also gets a border where the truth becomes void; otherwise a perfect one would have borders inside the void.
     near_predicted = band(np.where(valid, prediction, _VOID), radius) & valid & (prediction >= 0) & (prediction < n_classes)
 
     def by_class(labels: Labels) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ def scaled(results: SemanticEvaluationResults, scale: Scale, diagonal: bool) -> 
     """Scales the confusion matrix for display.
 
     Args:
-        results: of an evaluation
+        results: the results of an evaluation
         scale: numbers of pixels, or shares in [0, 1] of the true class (its row) or of the predicted class (its column)
         diagonal: whether to show correct pixels; shares are computed with them in either case
 
@@ -41,7 +41,7 @@ def images_of_pair(results: SemanticEvaluationResults, truth: str, predicted: st
     """Returns the images that have pixels in a cell of the confusion matrix, those with the most pixels first.
 
     Args:
-        results: of a stored run
+        results: the results of a stored run
         truth: a class of the ground truth
         predicted: the class that was predicted instead, or ``UNLABELLED``
 
@@ -58,7 +58,7 @@ def images_wrong_on(results: SemanticEvaluationResults, name: str) -> Any:
     """Returns the images where a class was missed or wrongly predicted, those with the most such pixels first.
 
     Args:
-        results: of a stored run
+        results: the results of a stored run
         name: a class of the ground truth
 
     Returns:
@@ -80,7 +80,7 @@ def least_certain_images(results: SemanticEvaluationResults) -> Any:
     """Returns a view of the images sorted by the mean confidence of their prediction, lowest first.
 
     Args:
-        results: of an evaluation
+        results: the results of an evaluation
 
     Raises:
         DatasetError: if the predictions have no confidence

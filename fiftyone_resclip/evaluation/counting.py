@@ -48,7 +48,7 @@ class Outcome:
 
 @dataclass
 class Total:
-    """Sum over a collection.
+    """Totals over a collection.
 
     Attributes:
         match: the classes

@@ -1,4 +1,4 @@
-"""Writes masks that show where a prediction is wrong, to look through in the App."""
+"""Writes masks that show where a prediction is wrong, for browsing in the App."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         if not total.images:
             why = next(iter(total.without_truth.values()), "the collection is empty")
             raise DatasetError(f"no sample has a readable mask in {config.gt_field!r}, so nothing can be evaluated: {why}")
-        if eval_key is not None:  # not before: an earlier run under the key must survive if this one fails
+        if eval_key is not None:  # only now, because an earlier run under the key must survive if this one fails
             super().register_run(samples, eval_key)
             self._declare(samples, eval_key)
             write_fields(samples, self._named(values, eval_key))

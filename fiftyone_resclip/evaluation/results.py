@@ -244,7 +244,7 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
         return void / (void + counted) if void else 0.0
 
     def notes(self) -> list[str]:
-        """Lists what was not counted as it is: classes without a match, values without a name, and missing or resized masks."""
+        """Lists what was left out or changed: unmatched classes, values without a name, and missing or resized masks."""
         notes = [
             f"predicted class without a match in the ground truth, counted as unlabelled: {name} ({pixels} pixels)"
             for name, pixels in self.unmatched.items()

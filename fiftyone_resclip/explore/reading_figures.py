@@ -81,7 +81,7 @@ def attention(reading: Reading, point: tuple[float, float]) -> plots.Figure:
         point: row and column in pixels of :func:`photo`
 
     Returns:
-        one heat map for each of RCS, SFR and the last block; without those of RCS or SFR if they are off
+        one heat map each for RCS, SFR and the last block; RCS and SFR are left out if they are off
     """
     rows = reading.attention_rows(point)
     parts = (("RCS: earlier blocks", rows.rcs), ("SFR: first segmentation", rows.sfr), ("last block", rows.final))

@@ -157,7 +157,7 @@ def convert(
 
 
 def picture(sample: Any, label_field: str, targets: schema.MaskTargets) -> plots.Figure:
-    """Draws a sample with its mask on top; the class name under the mouse appears as a text.
+    """Draws a sample with its mask on top; hovering over a pixel shows its class name.
 
     Args:
         sample: a sample with a mask

@@ -91,5 +91,5 @@ def to_network(image: Image.Image | NDArray[np.uint8], config: ResCLIPConfig) ->
     out_hw = network_hw((pixels.shape[1], pixels.shape[2]), config)
     if out_hw == tuple(pixels.shape[1:]):
         return pixels.contiguous()
-    # channel by channel, because a photograph in floating point needs much memory
+    # channel by channel, because a photograph in floating point needs a lot of memory
     return torch.cat([upsample(channel[None, None], out_hw)[0].round().to(torch.uint8) for channel in pixels])

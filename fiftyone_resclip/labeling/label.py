@@ -2,7 +2,7 @@
 
 The field is declared before anything is written, each batch is saved when it is done, and mask files are named by sample id. So a
 run that is killed loses a few batches at most, and running it again continues where it stopped. Images are read and masks are
-written while other batches are computed.
+written while other batches are computed: :mod:`fiftyone_resclip.labeling.pipelining`, which also decides what happens on a stop.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.private import dataset_of, root_dataset_of
-from fiftyone_resclip.labeling.overlap import overlap
+from fiftyone_resclip.labeling.pipelining import pipelined
 from fiftyone_resclip.model import ResCLIPModel, Unreadable
 
 Progress = Callable[["LabelingReport"], None]
 
 
 class _Written(NamedTuple):
-    """The outcome of a batch: how many samples got a mask, and for the others the reason by file."""
+    """The outcome of a batch: how many samples got a mask, and the reason for each file that did not."""
 
     labelled: int
     failures: dict[str, str]
@@ -131,7 +131,7 @@ def iter_label(
     num_workers: int = 2,
     progress: bool = False,
 ) -> Iterator[LabelingReport]:
-    """Does the work of :func:`label` batch by batch; each is saved before the report is yielded, so a caller may stop any time.
+    """Does the work of :func:`label` batch by batch; each is saved before the report is yielded, so a caller can always stop.
 
     Yields:
         the same report, updated: once before the work, then after each batch
@@ -148,7 +148,7 @@ def iter_label(
     yield report
     paths, ids = todo.values(["filepath", "id"])
     reader, writer = model.build_get_item(), _Writer(samples, label_field, len(model.mask_targets), output_dir)
-    batches = overlap(
+    batches = pipelined(
         list(zip(paths, ids, strict=True)),
         read=lambda item: reader({"filepath": item[0]}),
         compute=model.label_maps,

@@ -124,7 +124,7 @@ def _listed(list_file: str, masks: str, classes: Mapping[int, int]) -> Callable[
 def _in_folder(
     images: str, image_suffix: str, masks: str, forms: Mapping[str, Mapping[int, int]]
 ) -> Callable[[Path], Iterable[Pair]]:
-    """Returns a function that lists all images below a folder; ``forms`` has the classes by ending of the mask's name."""
+    """Returns a function that lists all images below a folder; ``forms`` maps endings of mask names to classes."""
 
     def pairs(home: Path) -> Iterable[Pair]:
         for image in sorted((home / images).rglob(f"*{image_suffix}")):

@@ -1,6 +1,6 @@
 """Measures a model on one of the eight benchmarks or on any FiftyOne dataset: labels it, evaluates it and writes a record.
 
-A stopped run continues where it was, because masks are stored in a field whose name depends on everything that affects them.
+A stopped run continues where it stopped, because masks are stored in a field whose name depends on everything that affects them.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def measure(
     """
     segmenter = model.segmenter
     config, vocabulary = segmenter.config, segmenter.vocabulary
-    _check_common(samples, gt_field, vocabulary)  # fail before an hour of labelling
+    _check_common(samples, gt_field, vocabulary)  # fail now rather than after an hour of labelling
     weights = fingerprint(segmenter.backbone.model)
     pred_field = _field_name(config.to_dict(), vocabulary, weights)
     key = "_".join(filter(None, (pred_field, gt_field if gt_field != GROUND_TRUTH else "", setup.part)))
@@ -220,7 +220,7 @@ def table(records: Mapping[str, Record | ResCLIPError]) -> str:
     """Formats records as a text table, next to the published numbers.
 
     Args:
-        records: by benchmark, its record or the error that stopped it
+        records: the record of each benchmark, or the error that stopped it
 
     Returns:
         a row for each record, then the errors and an explanation
@@ -257,7 +257,7 @@ def run_all(
         names: benchmarks to measure; by default all eight
 
     Returns:
-        by benchmark, its record or the error that stopped it
+        the record of each benchmark, or the error that stopped it
     """
     records: dict[str, Record | ResCLIPError] = {}
     for name in names:

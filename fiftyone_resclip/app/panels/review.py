@@ -41,12 +41,12 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
 
     @plain
     def on_button(self, ctx: Any) -> None:
-        """Does what the clicked button stands for."""
+        """Performs the action of the clicked button."""
         self._act(ctx, ctx.params["action"])
 
     @plain
     def on_key(self, ctx: Any) -> None:
-        """Does what the last typed key stands for. The box keeps its text, because it would lose the focus if it were emptied."""
+        """Performs the action of the last typed key. The box keeps its text, because it would lose focus if it were cleared."""
         typed = str(ctx.params.get("value") or "").lower()
         if len(typed) > len(ctx.panel_state.get("typed") or ""):
             self._act(ctx, _KEYS.get(typed[-1]))

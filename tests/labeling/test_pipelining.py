@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fiftyone_resclip.labeling.overlap import overlap
+from fiftyone_resclip.labeling.pipelining import pipelined
 
 WAIT_SECONDS = 20  # far more than needed; a pipeline that does not overlap would wait for ever
 
@@ -39,7 +39,7 @@ class Steps:
 
     def run(self, count: int, **settings: Any) -> Generator[None, None, None]:
         steps = {name: getattr(self, name) for name in ("read", "compute", "encode", "write")}
-        return overlap(list(range(count)), **{"batch_size": 2, "threads": 3, "done": self.done.append, **steps, **settings})
+        return pipelined(list(range(count)), **{"batch_size": 2, "threads": 3, "done": self.done.append, **steps, **settings})
 
 
 def test_every_item_goes_through_all_steps_in_order() -> None:

@@ -1,4 +1,7 @@
-"""Reads, computes, encodes and writes batches at the same time, in order, with few batches in memory."""
+"""Reads, computes, encodes and writes batches at the same time, in order, with few batches in memory.
+
+A stop, by Ctrl-C or by the App, ends the run after the current batch; what was computed by then is still written.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ Encoded = TypeVar("Encoded")
 Result = TypeVar("Result")
 
 
-def overlap(
+def pipelined(
     items: Sequence[Item],
     *,
     read: Callable[[Item], Input],
