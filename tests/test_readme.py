@@ -121,3 +121,14 @@ def test_the_python_of_the_readme_runs_in_six_lines(
     code = "\n".join(lines).replace("/path/to/images", str(tmp_path)).replace("resclip-vit-b-16", "resclip-tiny")
     exec(compile(code, "README.md", "exec"), {})
     assert "images labelled" in capsys.readouterr().out
+
+
+def test_docstrings_say_what_tuned_forms_are_worth() -> None:
+    ratio = {case["name"]: f"{case['ratio']:.2f}" for case in measured("kernels.json")["cases"]}
+    for path, phrase, name in (
+        ("core/kernels/onednn.py", "It takes {} of torch's time for a layer", "linear layer"),
+        ("core/kernels/onednn.py", "in the fast mode takes {} of the time", "whole prediction, fast mode"),
+        ("clip/backbone.py", "in {} of open_clip's time", "text tower"),
+    ):
+        code = " ".join((ROOT / "fiftyone_resclip" / path).read_text(encoding="utf-8").split())
+        assert phrase.format(ratio[name]) in code
