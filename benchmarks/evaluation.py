@@ -1,6 +1,6 @@
-"""How much quicker evaluation is than FiftyOne's own, loading of masks included, side by side in one run.
+"""Measures how much faster our evaluation is than FiftyOne's, including loading the masks, side by side in one run.
 
-``python -m benchmarks.evaluation FILE`` writes the ratios as JSON.
+``python -m benchmarks.evaluation FILE`` writes the results as JSON.
 """
 
 from __future__ import annotations

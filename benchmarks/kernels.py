@@ -1,6 +1,6 @@
-"""What each tuned form is worth: its time and its memory against the formula or library call that it stands for.
+"""Measures the time and memory of each tuned form against the formula or library call that it replaces.
 
-``python -m benchmarks.kernels FILE`` writes the figures as JSON and prints them as a table. Both sides get the same input and run
+``python -m benchmarks.kernels FILE`` writes the results as JSON and prints them as a table. Both sides get the same input and run
 in turn, on one thread of a CPU; weights are random. Each measurement has a process of its own, with the allocator told what to do
 with freed memory: left to itself it decides by what ran before, and large tensors then take up to four times as long.
 """

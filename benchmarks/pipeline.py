@@ -1,6 +1,6 @@
-"""Labelling from files to saved masks against the network's work alone: what reading and writing cost while they overlap.
+"""Compares labelling, from image files to saved masks, with the network's work alone.
 
-``python -m benchmarks.pipeline FILE`` generates photo-sized JPEGs, labels them and writes the figures as JSON. The
+``python -m benchmarks.pipeline FILE`` generates photo-sized JPEGs, labels them and writes the results as JSON. The
 bundled tiny CLIP is the hard case: the less a network does, the less there is to hide behind. ViT-B/16 has random weights.
 """
 

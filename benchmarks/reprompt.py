@@ -1,6 +1,6 @@
-"""How long other words take on an image that was looked at before, against the first words on it.
+"""Compares the time for new words on an image that was already processed with the time for the first words on it.
 
-``python -m benchmarks.reprompt FILE`` writes the figures as JSON. Each round has an image and words that no round
+``python -m benchmarks.reprompt FILE`` writes the results as JSON. Each round has an image and words that no round
 before had; the two times of a ratio come from the same round.
 """
 

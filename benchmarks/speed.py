@@ -1,6 +1,6 @@
-"""The method against the plain forward of the same crops in the same batches, with open_clip's own image tower.
+"""Compares the method with a plain forward pass of open_clip's image tower over the same crops, in the same batches.
 
-``python -m benchmarks.speed FILE`` writes the figures as JSON and prints them as a table. It needs torch, open_clip,
+``python -m benchmarks.speed FILE`` writes the results as JSON and prints them as a table. It needs torch, open_clip,
 psutil and this package, no FiftyOne; ``--device cuda --precision bfloat16`` measures a GPU.
 """
 

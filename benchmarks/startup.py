@@ -1,6 +1,6 @@
-"""What a user waits for before anything runs: importing the package, and the App's server.
+"""Measures what a user waits for at the start: importing the package, and the App's server.
 
-``python -m benchmarks.startup FILE`` writes the figures as JSON.
+``python -m benchmarks.startup FILE`` writes the results as JSON.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the tiny CLIP scores on scenes it has never seen: zero-shot naming and dense mIoU.
+"""Evaluates the tiny CLIP on scenes it has never seen: zero-shot classification and dense mIoU.
 
-``python -m benchmarks.tiny FILE`` writes the figures as JSON, and the model's card beside its weights.
+``python -m benchmarks.tiny FILE`` writes the results as JSON, and the model's card beside its weights.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def paint(mask: NDArray[np.integer], colours: Sequence[str]) -> Image.Image:
         an RGB image
     """
     palette = np.array([ImageColor.getrgb(VOID), *map(ImageColor.getrgb, colours)], dtype=np.uint8)
-    return Image.fromarray(palette[np.where(mask <= len(colours), mask, 0)])
+    return Image.fromarray(palette[np.where((mask > 0) & (mask <= len(colours)), mask, 0)])
 
 
 def overview(

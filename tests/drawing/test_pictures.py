@@ -33,6 +33,10 @@ def test_paint_leaves_pixels_without_a_class_light_grey() -> None:
     assert painted.tolist() == [[[216] * 3, [255, 0, 0], [216] * 3, [216] * 3]]
 
 
+def test_paint_leaves_negative_values_light_grey() -> None:
+    assert pictures.paint(np.array([[-1, -2]]), ["#ff0000", "#123456"]).getcolors() == [(2, (216, 216, 216))]
+
+
 def test_paint_needs_no_classes() -> None:
     assert pictures.paint(np.array([[0, 1]], np.uint8), []).getcolors() == [(2, (216, 216, 216))]
 
