@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import fiftyone.core.odm as foo
+
+from fiftyone_resclip.errors import DatasetError
+
 
 def dataset_of(samples: Any) -> Any:
     """Returns the dataset that a collection reads from; for views of patches, clips and frames, this is a generated copy."""
@@ -18,6 +22,42 @@ def root_dataset_of(samples: Any) -> Any:
 def dataset_id(dataset: Any) -> Any:
     """Returns a dataset's id in the database, which survives renaming."""
     return dataset._doc.id
+
+
+def database() -> Any:
+    """Returns the pymongo database that FiftyOne uses."""
+    return foo.get_db_conn()
+
+
+def stored(dataset: Any) -> Any:
+    """Returns a dataset's document as it is in the database now; ``None`` if the dataset was deleted."""
+    return database().datasets.find_one({"_id": dataset_id(dataset)})
+
+
+def refresh(dataset: Any) -> None:
+    """Loads a dataset's document, which other processes may have changed; unsaved changes of this process are saved first.
+
+    Raises:
+        DatasetError: if the dataset was deleted
+    """
+    if stored(dataset) is None:
+        raise DatasetError(f"dataset {dataset.name!r} was deleted in the meantime")
+    dataset.save()
+    dataset._doc.reload()
+    for documents, known in (
+        (dataset._doc.sample_fields, dataset._sample_doc_cls),
+        (dataset._doc.frame_fields, dataset._frame_doc_cls),
+    ):
+        if known is not None:
+            _adopt(dataset, {document.name: document for document in documents}, known)
+
+
+def _adopt(dataset: Any, documents: dict[str, Any], known: Any) -> None:
+    """Teaches a class of samples or frames the stored fields; ``dataset.reload()`` would discard unsaved changes of samples."""
+    for name in documents.keys() - known._fields.keys():
+        known._declare_field(dataset, name, documents[name])
+    for name in set(known._fields_ordered) - documents.keys() - known.__base__._fields.keys():
+        known._undeclare_field(name)
 
 
 def is_frame_field(samples: Any, field: str) -> bool:

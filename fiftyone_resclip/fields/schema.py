@@ -8,6 +8,7 @@ import fiftyone as fo
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.colours import palette
+from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.vocabulary import Vocabulary
 
 MaskTargets = Mapping[int, str]
@@ -21,6 +22,8 @@ def mask_targets(vocabulary: Vocabulary) -> dict[int, str]:
 def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str] | None = None) -> None:
     """Declares a mask field with its confidence, class names and colours, before any mask is written.
 
+    Several processes may declare fields of a dataset at the same time. Calling this again repairs a declaration that was lost.
+
     Args:
         dataset: a FiftyOne dataset
         field: name; starts with ``frames.`` for a field of video frames
@@ -30,15 +33,14 @@ def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours
     Raises:
         DatasetError: if the field exists and holds something other than segmentations
     """
-    is_new = not has_masks(dataset, field)
+    has_masks(dataset, field)
     frame_field = field.removeprefix("frames.")
     add = dataset.add_sample_field if field == frame_field else dataset.add_frame_field
-    if is_new:
+    with exclusive(dataset):
         add(frame_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
-    add(f"{frame_field}.confidence", fo.FloatField)
-    dataset.mask_targets = {**dataset.mask_targets, field: dict(targets)}
-    _colour_field(dataset, field, targets, colours or palette(len(targets)))
-    dataset.save()
+        add(f"{frame_field}.confidence", fo.FloatField)
+        dataset.mask_targets = {**dataset.mask_targets, field: dict(targets)}
+        _colour_field(dataset, field, targets, colours or palette(len(targets)))
 
 
 def has_masks(dataset: fo.Dataset, field: str) -> bool:
