@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from fiftyone_resclip.errors import ResCLIPError as ResCLIPError
     from fiftyone_resclip.evaluation.evaluate import evaluate as evaluate
     from fiftyone_resclip.labeling.label import label as label
+    from fiftyone_resclip.labeling.runs import LabelRun as LabelRun
+    from fiftyone_resclip.labeling.runs import compare_runs as compare_runs
+    from fiftyone_resclip.labeling.runs import delete_run as delete_run
+    from fiftyone_resclip.labeling.runs import list_runs as list_runs
+    from fiftyone_resclip.labeling.runs import load_run as load_run
+    from fiftyone_resclip.labeling.runs import rename_run as rename_run
     from fiftyone_resclip.model import load_model as load_model
     from fiftyone_resclip.presets import PRESETS as PRESETS
     from fiftyone_resclip.presets import preset as preset
@@ -31,6 +37,7 @@ _HOMES = {
     "errors": ("ResCLIPError",),
     "evaluation.evaluate": ("evaluate",),
     "labeling.label": ("label",),
+    "labeling.runs": ("LabelRun", "compare_runs", "delete_run", "list_runs", "load_run", "rename_run"),
     "model": ("load_model",),
     "presets": ("PRESETS", "preset"),
     "segmenter": ("ResCLIP",),

@@ -9,8 +9,9 @@ The class tree::
     ├── BackboneError      (ValueError)   a model that ResCLIP can't use
     │   └── WeightsError                  weights that are missing or don't fit
     ├── ImageError         (OSError)      a file that can't be read as an image
+    ├── StorageError       (OSError)      a folder or disk that masks can't be written to
     └── DatasetError       (ValueError)   a FiftyOne collection or field that can't be used
-        └── DatabaseError                 FiftyOne's database can't be started
+        └── DatabaseError                 FiftyOne's database can't be started or went away
 
 Each message states what was expected and what was found; where it is not obvious, it also states what to do.
 """
@@ -47,6 +48,10 @@ class WeightsError(BackboneError):
 
 class ImageError(ResCLIPError, OSError):
     """A file is missing or can't be decoded as an image."""
+
+
+class StorageError(ResCLIPError, OSError):
+    """Masks can't be written: the disk is full, or the folder is missing or read-only."""
 
 
 class DatasetError(ResCLIPError, ValueError):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import fiftyone as fo
 import numpy as np
-from fiftyone.core.frame import Frame, FrameView
+from fiftyone.core.media import VIDEO
 from fiftyone.core.models import Model, SamplesMixin, SupportsGetItem, TorchModelMixin
 from fiftyone.utils.torch import GetItem
 from numpy.typing import NDArray
@@ -20,9 +21,11 @@ from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.text_cache import text_features
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.core.labels import LabelMap
-from fiftyone_resclip.errors import ImageError, VocabularyError
+from fiftyone_resclip.errors import DatasetError, ImageError, VocabularyError
 from fiftyone_resclip.fields import masks, schema
+from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.images import network_hw, read_image, to_network
+from fiftyone_resclip.fields.private import arguments_of_apply_model, dataset_of
 from fiftyone_resclip.presets import default_config, preset
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Classes, Vocabulary
@@ -79,6 +82,17 @@ class PictureReader(GetItem):  # type: ignore[misc]  # FiftyOne has no type info
         return Picture(to_network(image, self.config), image_hw)
 
 
+@dataclass
+class ApplySettings:
+    """What ``apply_model`` sets on a model for the time of a call.
+
+    Attributes:
+        confidence_thresh: pixels below this confidence, in [0, 1], stay unlabelled; ``None`` keeps all
+    """
+
+    confidence_thresh: float | None = None
+
+
 class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # type: ignore[misc]
     """ResCLIP as a FiftyOne model.
 
@@ -86,18 +100,19 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         segmenter: ResCLIP with its weights and classes
 
     Attributes:
+        config: what ``apply_model`` sets
         failures: file and reason of every image that ``apply_model`` could not read since the model was made; those of a
             :func:`fiftyone_resclip.label` run are in its report
     """
 
-    config = None
     preprocess = True  # FiftyOne switches it off during a run: :class:`PictureReader` has preprocessed the images by then
 
     def __init__(self, segmenter: ResCLIP) -> None:
         SamplesMixin.__init__(self)
         self.segmenter = segmenter
+        self.config = ApplySettings()
         self.failures: dict[str, str] = {}
-        self._written: tuple[Any, fo.Segmentation] | None = None
+        self._skip_failures = True
 
     @property
     def mask_targets(self) -> dict[int, str]:
@@ -156,13 +171,16 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         Returns:
             a label per image; ``None`` for one that could not be read, which is also logged and added to ``failures``
         """
-        self._declare_fields()
         n_classes = len(self.segmenter.vocabulary.class_names)
         outcomes = self.label_maps(args)
-        self.failures |= {outcome.filepath: outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
-        labels = [None if isinstance(outcome, Unreadable) else masks.to_segmentation(outcome, n_classes) for outcome in outcomes]
-        self._written = next((pair for pair in zip(samples or (), labels, strict=False) if pair[1] is not None), None)
-        return labels
+        unreadable = {outcome.filepath: outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
+        self.failures |= unreadable
+        if unreadable and not self._skip_failures:
+            raise ImageError("; ".join(unreadable.values()))
+        return [
+            None if isinstance(outcome, Unreadable) else masks.to_segmentation(self._certain(outcome), n_classes)
+            for outcome in outcomes
+        ]
 
     def label_maps(self, args: Sequence[Any]) -> list[LabelMap | Unreadable]:
         """Segments images of any sizes, without converting the results to FiftyOne labels.
@@ -181,32 +199,42 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
                 logger.warning("Not labelled: %s", picture.reason)
         return [picture if isinstance(picture, Unreadable) else next(label_maps) for picture in pictures]
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Declares the field's class names at the end of an ``apply_model`` run, if that is not done yet."""
-        self._declare_fields()
+    def _certain(self, label_map: LabelMap) -> LabelMap:
+        """Removes the labels of pixels below the confidence threshold of ``apply_model``."""
+        threshold = self.config.confidence_thresh
+        if threshold is None:
+            return label_map
+        return label_map._replace(labels=label_map.labels.where(label_map.confidence >= threshold, -1))
 
-    def _declare_fields(self) -> None:
-        """Sets mask targets and colours for the field of the last batch.
+    def __enter__(self) -> ResCLIPModel:
+        """Declares the field of an ``apply_model`` call before the first mask is written.
 
-        ``apply_model`` does not tell a model which field it fills, and it does not set mask targets. So this looks for a label of
-        the last batch on its sample, which reveals the field.
+        Raises:
+            DatasetError: if the field holds masks of other classes that would get wrong names, or a labelling run fills it
         """
-        if self._written is None:
-            return
-        (sample, label), self._written = self._written, None
-        prefix = "frames." if isinstance(sample, (Frame, FrameView)) else ""
-        for field in sample.field_names:
-            value = sample[field]
-            if isinstance(value, fo.Segmentation) and value.id == label.id:
-                self._declare(sample.dataset, prefix + field)
+        call = arguments_of_apply_model()
+        if call is not None:
+            self._skip_failures = call["skip_failures"]
+            prefix = "frames." if call["samples"].media_type == VIDEO else ""
+            self._claim(call["samples"], prefix + call["label_field"].removeprefix("frames."))
+        return self
 
-    def _declare(self, dataset: fo.Dataset, field: str) -> None:
-        before = dataset.mask_targets.get(field)
-        if before == self.mask_targets:
-            return
-        if before:
-            logger.warning("Field %r had other classes (%s); older masks in it now show wrong names", field, before)
-        schema.declare_field(dataset, field, self.mask_targets)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Ends an ``apply_model`` call."""
+        self._skip_failures = True
+
+    def _claim(self, samples: Any, field: str) -> None:
+        dataset = dataset_of(samples)
+        with exclusive(dataset):
+            if schema.has_masks(dataset, field):
+                run = schema.run_key(dataset, field)
+                if run is not None:
+                    raise DatasetError(f"field {field!r} belongs to labelling run {run!r}; use label() for it, or another field")
+                before = dataset.mask_targets.get(field) or dataset.default_mask_targets
+                if before != self.mask_targets and dataset.count(field):
+                    names = ", ".join(map(str, before.values())) or "without names"
+                    raise DatasetError(f"field {field!r} holds masks of other classes ({names}); use another field, or clear it")
+            schema.declare_field(dataset, field, self.mask_targets)
 
 
 def load_model(

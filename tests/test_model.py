@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from fiftyone_resclip.clip.backbone import Backbone
-from fiftyone_resclip.errors import ConfigError, ImageError, VocabularyError
+from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError, VocabularyError
 from fiftyone_resclip.fields.images import read_image, to_network
+from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel, load_model
 from fiftyone_resclip.presets import TINY, preset
 from fiftyone_resclip.segmenter import ResCLIP
@@ -123,16 +124,53 @@ def test_arrays_are_taken_too_as_frames_of_videos_come(fast_model: ResCLIPModel)
         fast_model.predict(np.zeros((80, 96), np.uint8))
 
 
-def test_other_classes_in_the_same_field_are_warned_of(
-    make_dataset: MakeDataset, fast_model: ResCLIPModel, caplog: pytest.LogCaptureFixture
-) -> None:
-    dataset = make_dataset(1)
+def test_apply_model_does_not_rename_masks_of_other_classes(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(3)
     dataset.apply_model(fast_model, label_field="pred")
+    before = [sample.pred.mask.copy() for sample in dataset]
     other = load_model("resclip-tiny", ["cloth", "ground"], sfr=None, device="cpu")
-    with caplog.at_level(logging.WARNING, logger="fiftyone_resclip"):
-        dataset.apply_model(other, label_field="pred")
-    assert "Field 'pred' had other classes" in caplog.text
+    for samples in (dataset[:1], dataset):
+        with pytest.raises(DatasetError, match=r"field 'pred' holds masks of other classes \(red cloth, .*; use another field"):
+            samples.apply_model(other, label_field="pred")
+    assert dataset.mask_targets["pred"] == fast_model.mask_targets
+    assert all((sample.pred.mask == mask).all() for sample, mask in zip(dataset, before, strict=True))
+    dataset.clear_sample_field("pred")
+    dataset[:1].apply_model(other, label_field="pred")
     assert dataset.mask_targets["pred"] == {1: "cloth", 2: "ground"}
+
+
+def test_apply_model_leaves_the_field_of_a_labelling_run_alone(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(2)
+    label(dataset[:1], fast_model, "pred")
+    with pytest.raises(DatasetError, match=r"field 'pred' belongs to labelling run 'pred'; use label\(\) for it"):
+        dataset.apply_model(fast_model, label_field="pred")
+    assert dataset.count("pred") == 1
+
+
+def test_a_confidence_threshold_removes_pixels_and_never_whole_masks(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(2)
+    model = load_model("resclip-tiny", CLASSES, device="cpu")
+    dataset.apply_model(model, label_field="all")
+    certain = model.label_maps([model.build_get_item()({"filepath": dataset.first().filepath})])[0].confidence.numpy()
+    threshold = float(np.median(certain))
+    dataset.apply_model(model, label_field="certain", confidence_thresh=threshold)
+    dataset.apply_model(model, label_field="none", confidence_thresh=1.0)
+    first = dataset.first()
+    np.testing.assert_array_equal(first.certain.mask, np.where(certain >= threshold, first.all.mask, 0))
+    assert 0 < (first.certain.mask == 0).mean() < 1
+    assert dataset.count("none") == 2
+    assert model.config.confidence_thresh is None
+
+
+def test_apply_model_raises_at_a_broken_file_if_failures_are_not_to_be_skipped(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel
+) -> None:
+    dataset = make_dataset(2)
+    Path(dataset.last().filepath).write_bytes(b"nothing")
+    with pytest.raises(ImageError, match="must be a readable image"):
+        dataset.apply_model(fast_model, label_field="pred", skip_failures=False)
+    dataset.apply_model(fast_model, label_field="pred")
+    assert dataset.count("pred") == 1
 
 
 def test_the_reader_of_images_can_be_sent_to_workers(fast_model: ResCLIPModel) -> None:

@@ -7,6 +7,7 @@ add fields at the same time would each remove the other's.
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,14 @@ from fiftyone_resclip.fields.private import database, dataset_id, refresh
 
 _LEASE_S = 60.0  # far longer than any change takes; then the holder must have been killed
 _WAIT_S = 120.0
+_held = threading.local()
 
 
 @contextmanager
 def exclusive(dataset: Any) -> Iterator[None]:
     """Holds a dataset's lock, with the dataset's document as it is stored; saves the dataset at the end.
+
+    A thread that holds the lock may enter again.
 
     Args:
         dataset: a FiftyOne dataset; its own unsaved changes are saved first
@@ -33,16 +37,31 @@ def exclusive(dataset: Any) -> Iterator[None]:
     Raises:
         DatasetError: if the dataset was deleted, or another process holds the lock for two minutes
     """
-    locks, key, owner = database()["fiftyone_resclip.locks"], dataset_id(dataset), uuid4().hex
+    held: set[Any] = _held.__dict__.setdefault("ids", set())
+    key = dataset_id(dataset)
+    if key in held:
+        yield
+        return
+    with _locked(dataset, key):
+        held.add(key)
+        try:
+            refresh(dataset)
+            yield
+            dataset.save()
+        finally:
+            held.remove(key)
+
+
+@contextmanager
+def _locked(dataset: Any, key: Any) -> Iterator[None]:
+    locks, owner = database()["fiftyone_resclip.locks"], uuid4().hex
     deadline = time.monotonic() + _WAIT_S
     while not _taken(locks, key, owner):
         if time.monotonic() > deadline:
             raise DatasetError(f"another process has been changing dataset {dataset.name!r} for {_WAIT_S:.0f} s; try again later")
         time.sleep(random.uniform(0.01, 0.05))
     try:
-        refresh(dataset)
         yield
-        dataset.save()
     finally:
         locks.delete_one({"_id": key, "owner": owner})
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import fiftyone.core.models as fom
 import fiftyone.core.odm as foo
 
 from fiftyone_resclip.errors import DatasetError
@@ -60,6 +62,11 @@ def _adopt(dataset: Any, documents: dict[str, Any], known: Any) -> None:
         known._undeclare_field(name)
 
 
+def stages_of(samples: Any) -> list[str]:
+    """Describes the stages of a view, each in one line; empty for a whole dataset."""
+    return [str(stage) for stage in getattr(samples, "_stages", ())]
+
+
 def is_frame_field(samples: Any, field: str) -> bool:
     """Returns whether a field belongs to the frames of videos."""
     return bool(samples._is_frame_field(field))
@@ -68,3 +75,14 @@ def is_frame_field(samples: Any, field: str) -> bool:
 def delete_empty_sidebar_group(samples: Any, group: str) -> None:
     """Removes a group from the App's sidebar if no field is left in it."""
     samples._delete_empty_sidebar_group(group)
+
+
+def arguments_of_apply_model() -> dict[str, Any] | None:
+    """Returns the arguments of the ``apply_model`` call that is under way in this thread; ``None`` outside of one.
+
+    FiftyOne tells a model neither the field nor whether failures are to be skipped.
+    """
+    frame = sys._getframe()
+    while frame is not None and frame.f_code is not fom.apply_model.__code__:
+        frame = frame.f_back  # type: ignore[assignment]  # None after the outermost frame
+    return None if frame is None else dict(frame.f_locals)

@@ -9,9 +9,12 @@ import fiftyone as fo
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.colours import palette
 from fiftyone_resclip.fields.exclusive import exclusive
+from fiftyone_resclip.fields.private import stored
 from fiftyone_resclip.vocabulary import Vocabulary
 
 MaskTargets = Mapping[int, str]
+
+_RUN = "resclip_run"
 
 
 def mask_targets(vocabulary: Vocabulary) -> dict[int, str]:
@@ -43,6 +46,18 @@ def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours
         _colour_field(dataset, field, targets, colours or palette(len(targets)))
 
 
+def is_declared(dataset: fo.Dataset, field: str, targets: MaskTargets) -> bool:
+    """Returns whether the database, whatever this process remembers, has a mask field with these class names and its colours."""
+    document = stored(dataset) or {}
+    part, name = ("frame_fields", field.removeprefix("frames.")) if field.startswith("frames.") else ("sample_fields", field)
+    scheme = (document.get("app_config") or {}).get("color_scheme") or {}
+    return (
+        name in (known["name"] for known in document.get(part) or ())
+        and document["mask_targets"].get(field) == {str(value): label for value, label in targets.items()}
+        and field in (coloured["path"] for coloured in scheme.get("fields") or ())
+    )
+
+
 def has_masks(dataset: fo.Dataset, field: str) -> bool:
     """Returns whether a mask field exists.
 
@@ -61,6 +76,20 @@ def has_masks(dataset: fo.Dataset, field: str) -> bool:
             f"field {field!r} must hold Segmentation labels or be new, but it holds {existing}; choose another name"
         )
     return existing is not None
+
+
+def run_key(dataset: fo.Dataset, field: str) -> str | None:
+    """Returns the key of the labelling run that fills a field; ``None`` if there is none."""
+    known = dataset.get_field(field)
+    return None if known is None else (known.info or {}).get(_RUN)
+
+
+def set_run_key(dataset: fo.Dataset, field: str, key: str) -> None:
+    """Names the labelling run that fills a field. FiftyOne keeps this note when the field is renamed."""
+    known = dataset.get_field(field)
+    if known is not None and run_key(dataset, field) != key:
+        known.info = {**(known.info or {}), _RUN: key}
+        known.save()
 
 
 def mask_fields(samples: fo.core.collections.SampleCollection, *, frames: bool = False) -> list[str]:

@@ -73,7 +73,9 @@ def test_overwriting_writes_the_same_files_again(make_dataset: MakeDataset, fast
     dataset = make_dataset(2)
     for _ in range(2):
         label(dataset, fast_model, "pred", overwrite=True, output_dir=tmp_path / "out", progress=False)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(f"{s.id}.png" for s in dataset)
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert sorted(files) == sorted(Path(sample.pred.mask_path) for sample in dataset)
+    assert {path.name for path in files} == {f"{sample.id}.png" for sample in dataset}
 
 
 def test_threads_that_read_leave_the_other_processors_to_the_network(
@@ -115,7 +117,7 @@ def test_masks_of_other_classes_are_not_mixed(make_dataset: MakeDataset, fast_mo
     before = [s.pred.mask.copy() for s in dataset]
     other = load_model("resclip-tiny", ["cloth", "ground"], sfr=None, device="cpu")
     for samples, overwrite in ((dataset, False), (dataset[:1], True)):
-        with pytest.raises(DatasetError, match="holds masks of other classes .red cloth.*; use another field"):
+        with pytest.raises(DatasetError, match="holds 3 masks of other classes .red cloth.*; use another field"):
             label(samples, other, "pred", overwrite=overwrite, progress=False)
     assert all((a == s.pred.mask).all() for a, s in zip(before, dataset, strict=True))
     assert dataset.mask_targets["pred"] == fast_model.mask_targets
@@ -140,7 +142,7 @@ def test_masks_without_names_are_somebody_elses(make_dataset: MakeDataset, fast_
     first = dataset.first()
     first["gt"] = fo.Segmentation(mask=np.full((4, 4), 7, np.uint8))
     first.save()
-    with pytest.raises(DatasetError, match="field 'gt' holds masks of other classes .car."):
+    with pytest.raises(DatasetError, match="field 'gt' holds a mask of other classes .car."):
         label(dataset, fast_model, "gt", progress=False)
     assert dataset.first().gt.mask.max() == 7
     assert "gt" not in dataset.mask_targets
@@ -227,7 +229,7 @@ def test_masks_of_other_classes_on_frames_are_not_mixed(videos: fo.Dataset, fast
     frames = videos.to_frames()
     label(frames.limit(1), fast_model, "seen", progress=False)
     other = load_model("resclip-tiny", ["snow", "gravel"], sfr=None, device="cpu")
-    with pytest.raises(DatasetError, match="field 'frames.seen' of the videos holds masks of other classes"):
+    with pytest.raises(DatasetError, match="field 'frames.seen' holds a mask of other classes"):
         label(frames, other, "seen", overwrite=True, progress=False)
     assert videos.count("frames.seen") == 1
     with pytest.raises(DatasetError, match=r"are of type 'video'; .* to_frames\(sample_frames=True\) for videos"):

@@ -15,7 +15,6 @@ from fiftyone_resclip.app.messages import plain_steps, sentence
 from fiftyone_resclip.app.operators import estimate
 from fiftyone_resclip.app.operators.stop import STOP_URI
 from fiftyone_resclip.fields.slices import image_slices, select_slice
-from fiftyone_resclip.labeling import runs
 from fiftyone_resclip.presets import MODES
 
 if TYPE_CHECKING:
@@ -74,12 +73,10 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         yield _progress(ctx, 0.0, "Loading the model")
         model = models.in_turn(lambda: models.model(*method.read(ctx.params), vocabulary))
         steps = iter_label(plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params))
-        with runs.Run(ctx.dataset) as run, closing(models.by_turns(steps)) as turns:
+        with closing(models.by_turns(steps)) as turns:
             for report in turns:
                 yield _progress(ctx, report.done / report.total if report.total else 1.0, _how_far(report))
-                if run.stopped:
-                    break
-        summary = f"Stopped: {report}" if report.done < report.total else str(report)
+        summary = f"Stopped: {report}" if report.stopped else str(report)
         yield ctx.ops.reload_dataset()
         yield ctx.ops.set_active_fields([*(f for f in ctx.active_fields if f != plan.label_field), plan.label_field])
         yield ctx.ops.notify(summary, variant="warning" if report.failures else "success")

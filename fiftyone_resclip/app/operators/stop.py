@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 
 from fiftyone_resclip.app.messages import plain
-from fiftyone_resclip.labeling import runs
+from fiftyone_resclip.labeling.writers import stop_all
 
 STOP_URI = "@fiftyone-resclip/resclip/stop"
 
@@ -37,4 +37,4 @@ class Stop(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informat
         Returns:
             how many runs were told to stop
         """
-        return runs.stop_all(dataset)
+        return stop_all(dataset)

@@ -19,7 +19,7 @@ from fiftyone_resclip.app.operators.stop import Stop
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.errors import ConfigError
 from fiftyone_resclip.explore import saved_vocabularies
-from fiftyone_resclip.labeling import runs
+from fiftyone_resclip.labeling import writers
 from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import load_model
 from fiftyone_resclip.vocabulary import BACKGROUND_WORDS, Vocabulary
@@ -42,7 +42,7 @@ def test_it_runs_from_python(installed: None, make_dataset: MakeDataset, tmp_pat
     again = segment(dataset, ["gravel"], "words", "resclip-tiny", mode="fast", existing="new field", output_dir=str(tmp_path))
     assert again.labelled == 2
     assert dataset.mask_targets["words_2"] == {1: "gravel"}
-    assert all(Path(sample.words_2.mask_path).parent == tmp_path for sample in dataset)
+    assert all(tmp_path in Path(sample.words_2.mask_path).parents for sample in dataset)
     with pytest.raises(ConfigError, match="mode 'fsat' is unknown; did you mean 'fast'"):
         segment(dataset, ["gravel"], model="resclip-tiny", mode="fsat")
 
@@ -75,7 +75,7 @@ def test_stopping_keeps_what_is_done_and_the_run_goes_on_later(make_dataset: Mak
     kept = len(dataset.exists("words"))
     assert 0 < kept < 30
     assert notices(context)[-1][1].startswith(f"Stopped: {kept} of 30 images labelled")
-    assert runs.stop_all(dataset) == 0
+    assert writers.stop_all(dataset) == 0
     later = make_context(dataset, **FAST)
     run(later)
     assert len(dataset.exists("words")) == 30
@@ -88,7 +88,7 @@ def test_a_closed_browser_ends_the_run_and_frees_the_model(make_dataset: MakeDat
     for _ in range(3):
         next(steps)
     steps.close()  # as the server does when the browser is closed
-    assert runs.stop_all(dataset) == 0
+    assert writers.stop_all(dataset) == 0
     assert 0 < models.in_turn(lambda: len(dataset.exists("words"))) < 30
 
 

@@ -1,0 +1,308 @@
+"""A pass: one time that a run labels its samples. Decides what is left to do, refuses to mix masks, and records how it ended.
+
+Nothing is changed before the first batch was computed. Then, in one step that excludes other processes, masks that the user
+wants to overwrite are removed, the field is declared and the pass is recorded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fiftyone as fo
+from fiftyone.core.video import FramesView
+
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.fields import schema
+from fiftyone_resclip.fields.exclusive import exclusive
+from fiftyone_resclip.fields.mask_files import mask_path, refuse_unwritable
+from fiftyone_resclip.fields.private import dataset_id, dataset_of, root_dataset_of, stages_of, stored
+from fiftyone_resclip.labeling import runs
+from fiftyone_resclip.labeling.recipe import Recipe, differences, versions
+from fiftyone_resclip.labeling.runs import LabelRun
+from fiftyone_resclip.labeling.sharding import Shard, is_in
+from fiftyone_resclip.labeling.writers import Presence, Writer, alive
+
+logger = logging.getLogger(__name__)
+
+_FAILURES_KEPT = 1000
+_STAGE_CHARS = 200
+
+
+class Item(NamedTuple):
+    """An image to label."""
+
+    path: str
+    id: str
+
+
+class Pass:
+    """One pass over a collection.
+
+    Args:
+        samples: a FiftyOne dataset or view of images
+        label_field: the field for the masks
+        targets: class name by mask value
+        recipe: what decides the masks
+        overwrite (False): whether samples that have a mask get a new one
+        output_dir (None): folder for mask files
+        shard ((0, 1)): index and number of the part of the samples that this process labels
+
+    Attributes:
+        dataset: the dataset that the user opened
+        field: the field as that dataset knows it; starts with ``frames.`` for frames of videos
+        size: number of images in the shard, once the pass has begun
+    """
+
+    def __init__(
+        self,
+        samples: Any,
+        label_field: str,
+        targets: schema.MaskTargets,
+        recipe: Recipe,
+        *,
+        overwrite: bool = False,
+        output_dir: Path | None = None,
+        shard: Shard = (0, 1),
+    ) -> None:
+        self.samples, self.label_field, self.targets, self.recipe = samples, label_field, targets, recipe
+        self.overwrite, self.output_dir, self.shard = overwrite, output_dir, shard
+        self.dataset: fo.Dataset = root_dataset_of(samples)
+        self.of_frames = isinstance(samples, FramesView)
+        self.field = f"frames.{label_field}" if self.of_frames else label_field
+        self.size = 0
+        self._key: str | None = None
+
+    @contextmanager
+    def begun(self) -> Iterator[list[Item]]:
+        """Announces this process as a writer of the field while the block lasts.
+
+        Yields:
+            the images of this shard that are left to label
+
+        Raises:
+            DatasetError: if the field can't be used, another process fills it, or masks of different origin would be mixed
+        """
+        digest = hashlib.blake2b(json.dumps(self.recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
+        with exclusive(self.dataset):
+            for field, dataset in ((self.field, self.dataset), (self.label_field, dataset_of(self.samples))):
+                schema.has_masks(dataset, field)
+            self._refuse_busy(digest)
+            run = self._run()
+            self._refuse_mixing(run)
+            items = self._items(run)
+            self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, digest, self.shard))
+            self._presence.announce()
+        with self._presence:
+            yield items
+
+    def path(self, sample_id: str) -> Path | None:
+        """Returns the path of a sample's mask file; ``None`` if masks go into the database."""
+        return self.output_dir and mask_path(self.output_dir, self.dataset, self.field, sample_id)
+
+    def remove(self, sample_id: str) -> None:
+        """Removes the mask file of a sample that is gone."""
+        path = self.path(sample_id)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether someone asked this process to stop."""
+        return self._presence.stopped
+
+    def record(self) -> None:
+        """Removes masks that are to be overwritten, declares the field and records the pass; does nothing the second time."""
+        if self._key is not None:
+            return
+        folder = self.path("")
+        if folder is not None:
+            refuse_unwritable(folder.parent)
+        with exclusive(self.dataset):
+            run = self._run()
+            self._refuse_mixing(run)
+            if run is None or not self._continues(run):
+                self._clear()
+                run = self._with_new_pass(run)
+            self._declare()
+            last = {**run.passes[-1], "ended": None}
+            runs.save_run(self.dataset, replace(run, versions=versions(), passes=(*run.passes[:-1], last)))
+            self._key = run.key
+
+    def check(self, ids: list[str], labels: list[str]) -> list[str]:
+        """Checks after a write that the labels and their field are in the database.
+
+        Args:
+            ids: ids of the samples that were written
+            labels: ids of their labels
+
+        Returns:
+            the ids of the samples that are gone
+
+        Raises:
+            DatasetError: if the dataset or the field was deleted; the labels are removed again
+        """
+        found = set(dataset_of(self.samples).select(ids).values(f"{self.label_field}.id"))
+        if not found and stored(self.dataset) is None:
+            raise DatasetError(f"dataset {self.dataset.name!r} was deleted while it was labelled")
+        if not schema.is_declared(self.dataset, self.field, self.targets):
+            self._restore(ids)
+        return [sample for sample, label in zip(ids, labels, strict=True) if label not in found]
+
+    def end(self, failures: Mapping[str, str], is_complete: bool) -> None:
+        """Records how the pass ended, and repairs the declaration of the field if another program removed it.
+
+        Args:
+            failures: reason by file, for images that got no mask
+            is_complete: whether all images of this shard were tried
+        """
+        if self._key is None:
+            return
+        with exclusive(self.dataset):
+            if is_complete and self.dataset.count(self.field) and not schema.is_declared(self.dataset, self.field, self.targets):
+                self._declare()
+            run = self._run()
+            if run is None:
+                if is_complete:
+                    raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
+                return
+            last, known = run.passes[-1], dict(run.passes[-1]["failures"])
+            known.update(failures)
+            done = sorted({*last["done"], *([self.shard[0]] if is_complete else [])})
+            labelled = len(self.samples.exists(self.label_field))
+            now = {
+                **last,
+                "ended": _now(),
+                "done": done,
+                "labelled": labelled,
+                "failed": len(known),
+                "failures": dict(list(known.items())[:_FAILURES_KEPT]),
+            }
+            runs.save_run(self.dataset, replace(run, passes=(*run.passes[:-1], now)))
+
+    def _run(self) -> LabelRun | None:
+        return runs.run_of(self.dataset, self.field)
+
+    def _refuse_busy(self, digest: str) -> None:
+        """Refuses a second writer, unless it has another shard of the same work."""
+        for writer in alive(self.dataset, self.field):
+            if writer.recipe != digest:
+                raise DatasetError(
+                    f"field {self.field!r} is being labelled in another way by {writer}; wait for it or use another field"
+                )
+            if writer.shard[1] != self.shard[1] or writer.shard[0] == self.shard[0]:
+                raise DatasetError(
+                    f"field {self.field!r} is already being labelled by {writer}; wait for it, or share the work with "
+                    "shard=(0, 2) in one process and shard=(1, 2) in the other"
+                )
+
+    def _refuse_mixing(self, run: LabelRun | None) -> None:
+        """Refuses to add masks to a field that holds masks made in another way, unless all of these are to be overwritten."""
+        masks = self.dataset.count(self.field) if self.dataset.get_field(self.field) is not None else 0
+        same_names = self.dataset.mask_targets.get(self.field, self.targets) == self.targets
+        if not masks or (run is not None and same_names and not differences(run.recipe, self.recipe)):
+            return
+        if self.overwrite and not self.of_frames and masks == len(self.samples.exists(self.label_field)):
+            return
+        way_on = "use another field" if self.of_frames else "use another field, or overwrite the whole field"
+        count = "a mask" if masks == 1 else f"{masks} masks"
+        raise DatasetError(f"field {self.field!r} holds {count} {self._origin(run)}; {way_on}")
+
+    def _origin(self, run: LabelRun | None) -> str:
+        """Says how the masks of the field were made, as far as that differs."""
+        names = self.dataset.mask_targets.get(self.field) or self.dataset.default_mask_targets
+        if names != self.targets:
+            return f"of other classes ({', '.join(map(str, names.values())) or 'without names'})"
+        if run is None:
+            return "that no labelling run made"
+        changes = (
+            f"{name} {before!r} instead of {after!r}" for name, (before, after) in differences(run.recipe, self.recipe).items()
+        )
+        return f"made in another way ({'; '.join(changes)})"
+
+    def _items(self, run: LabelRun | None) -> list[Item]:
+        """Lists what this shard still has to label."""
+        paths, ids = self.samples.values(["filepath", "id"])
+        items = [Item(path, sample) for path, sample in zip(paths, ids, strict=True) if is_in(self.shard, sample)]
+        self.size = len(items)
+        self._digest = hashlib.blake2b("".join(sorted(ids)).encode(), digest_size=16).hexdigest()
+        if self.label_field not in self.samples.get_field_schema():
+            return items
+        if self.overwrite and (run is None or not self._continues(run)):
+            return items
+        done = self._labelled()
+        return [item for item in items if item.id not in done]
+
+    def _labelled(self) -> set[str]:
+        """Ids of the samples that have a mask; one whose file is gone has none."""
+        labelled = self.samples.exists(self.label_field)
+        pairs = zip(*labelled.values(["id", f"{self.label_field}.mask_path"]), strict=True)
+        return {sample for sample, path in pairs if path is None or Path(path).is_file()}
+
+    def _continues(self, run: LabelRun) -> bool:
+        """Whether the last pass of a run is this one, not finished yet: killed, stopped, or begun by another shard."""
+        if not run.passes or differences(run.recipe, self.recipe):
+            return False
+        last = run.passes[-1]
+        mine = {"samples": self._digest, "overwrite": self.overwrite, "shards": self.shard[1]}
+        return all(last[name] == value for name, value in mine.items()) and len(last["done"]) < last["shards"]
+
+    def _with_new_pass(self, run: LabelRun | None) -> LabelRun:
+        folder = None if self.output_dir is None else str(self.output_dir)
+        if run is None:
+            run = LabelRun(runs.new_key(self.dataset, self.field), self.field, self.recipe, {})
+        new = {
+            "samples": self._digest,
+            "view": [stage[:_STAGE_CHARS] for stage in stages_of(self.samples)],
+            "images": len(self.samples),
+            "overwrite": self.overwrite,
+            "shards": self.shard[1],
+            "done": [],
+            "labelled": 0,
+            "failed": 0,
+            "failures": {},
+            "started": _now(),
+            "ended": None,
+        }
+        return replace(run, recipe=self.recipe, output_dir=folder or run.output_dir, passes=(*run.passes, new))
+
+    def _clear(self) -> None:
+        """Removes the masks that are to be overwritten. Otherwise a killed pass would leave old masks with new class names."""
+        if not self.overwrite or self.of_frames or self.dataset.get_field(self.field) is None:
+            return
+        files = runs.own_files(self.samples, self.label_field)
+        labelled = self.samples.exists(self.label_field)
+        if len(labelled) == self.dataset.count(self.field):
+            self.dataset.clear_sample_field(self.field)
+        else:
+            labelled.set_values(self.label_field, [None] * len(labelled))
+        for path in files:
+            Path(path).unlink(missing_ok=True)
+
+    def _declare(self) -> None:
+        schema.declare_field(self.dataset, self.field, self.targets)
+        if self.of_frames:
+            schema.declare_field(dataset_of(self.samples), self.label_field, self.targets)
+        if self._key is not None:
+            schema.set_run_key(self.dataset, self.field, self._key)
+
+    def _restore(self, ids: list[str]) -> None:
+        """Declares the field again after another program removed it by accident; if the user deleted it, stops."""
+        others = self.dataset.exclude(ids) if not self.of_frames else self.dataset
+        if not others.exists(self.field).limit(1).values("id"):
+            collection = dataset_of(self.samples)
+            collection.select(ids).set_values(self.label_field, [None] * len(collection.select(ids)))
+            raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
+        logger.warning("Another program removed field %r from the schema; it is declared again", self.field)
+        self._declare()
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,85 @@
+"""Describes everything that decides the masks of a model, so that masks made in different ways are never mixed in one field."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.clip.weights import fingerprint
+from fiftyone_resclip.model import ResCLIPModel
+
+#: Plain JSON values: model, weights, settings, classes with their phrases, background class.
+Recipe = Mapping[str, Any]
+
+_FOR_PEOPLE = ("model",)  # recorded, but two names may stand for the same weights
+_ABSENT = "nothing"
+_known: WeakKeyDictionary[Backbone, str] = WeakKeyDictionary()
+
+
+def recipe_of(model: ResCLIPModel) -> dict[str, Any]:
+    """Returns the recipe of a model.
+
+    Args:
+        model: from :func:`fiftyone_resclip.load_model`
+
+    Returns:
+        plain JSON values, the same for every model that makes the same masks
+    """
+    segmenter, vocabulary = model.segmenter, model.segmenter.vocabulary
+    return {
+        "model": segmenter.backbone.name,
+        "weights": _identity(segmenter.backbone),
+        "settings": segmenter.config.to_dict(),
+        "classes": [[name, list(words)] for name, words in zip(vocabulary.class_names, vocabulary.phrases, strict=True)],
+        "background": vocabulary.background,
+    }
+
+
+def differences(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Compares two recipes.
+
+    Args:
+        before: the first recipe
+        after: the second
+
+    Returns:
+        both values of everything that differs, by its name, such as ``"settings.sfr.threshold"``
+    """
+    flat = [_flat({name: value for name, value in recipe.items() if name not in _FOR_PEOPLE}) for recipe in (before, after)]
+    names = dict.fromkeys(name for part in flat for name in part)
+    pairs = {name: (flat[0].get(name, _ABSENT), flat[1].get(name, _ABSENT)) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of everything that computes masks."""
+    packages = {name: version(name) for name in ("fiftyone-resclip", "torch", "open_clip_torch", "fiftyone", "pillow")}
+    return {**packages, "python": platform.python_version()}
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Names each value by its path; a class is named by its words, as its number says nothing."""
+    if name == "classes":
+        return {"classes": [label for label, _ in value], **{f"words of {label!r}": list(words) for label, words in value}}
+    if isinstance(value, Mapping):
+        return {
+            key: leaf for part, inner in value.items() for key, leaf in _flat(inner, f"{name}.{part}" if name else part).items()
+        }
+    return {name: list(value) if isinstance(value, tuple) else value}
+
+
+def _identity(backbone: Backbone) -> str:
+    """A hash of the weights and of what they don't tell: activations, heads and the normalisation of pixels."""
+    if backbone not in _known:
+        modules = list(backbone.model.modules())
+        activations = sorted({type(module).__name__ for module in modules if "GELU" in type(module).__name__})
+        heads = [module.num_heads for module in modules if hasattr(module, "num_heads")]
+        pixels = [getattr(backbone.model.visual, name, None) for name in ("image_mean", "image_std")]
+        parts = (fingerprint(backbone.model), activations, heads, pixels)
+        _known[backbone] = hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+    return _known[backbone]

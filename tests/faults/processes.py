@@ -1,0 +1,38 @@
+"""Runs Python in processes of their own, which tests kill, stop and compare."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+#: What every process needs to label a dataset with the tiny model: ``dataset``, ``model`` and the name of a field.
+PREPARED = """
+import os, sys, fiftyone as fo
+from fiftyone_resclip import label, load_model
+dataset = fo.load_dataset(sys.argv[1])
+model = load_model("resclip-tiny", sys.argv[2].split(","), sfr=None, device="cpu")
+"""
+
+
+def start(code: str, *arguments: str) -> subprocess.Popen[str]:
+    """Starts Python code after :data:`PREPARED`.
+
+    Args:
+        code: what to run
+        *arguments: name of the dataset, classes separated by commas, and whatever the code reads from ``sys.argv``
+
+    Returns:
+        the process, with pipes for input and output
+    """
+    command = [sys.executable, "-c", PREPARED + textwrap.dedent(code), *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def run(code: str, *arguments: str) -> str:
+    """Runs Python code to its end and returns its output; raises an error if the code does."""
+    process = start(code, *arguments)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err[-2000:]
+    return out
