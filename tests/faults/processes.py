@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 
-#: What every process needs to label a dataset with the tiny model: ``dataset``, ``model`` and the name of a field.
+#: What every process needs to label a dataset with the tiny model: ``dataset`` and ``model``.
 PREPARED = """
 import os, sys, fiftyone as fo
 from fiftyone_resclip import label, load_model
@@ -25,9 +26,13 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
     Returns:
         the process, with pipes for input and output
     """
-    command = [sys.executable, "-c", PREPARED + textwrap.dedent(code), *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return start_plain(PREPARED + textwrap.dedent(code), None, *arguments)
+
+
+def start_plain(code: str, environment: Mapping[str, str] | None, *arguments: str) -> subprocess.Popen[str]:
+    """Starts Python code with an environment, by default that of this process."""
+    command, pipe = [sys.executable, "-c", textwrap.dedent(code), *arguments], subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 def run(code: str, *arguments: str) -> str:
