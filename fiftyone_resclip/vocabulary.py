@@ -6,12 +6,14 @@ This module does not encode text; see :meth:`fiftyone_resclip.clip.backbone.Back
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from fiftyone_resclip.errors import ConfigError, VocabularyError, unknown
+from fiftyone_resclip.text_files import read_text
 
 Classes: TypeAlias = "Vocabulary | Mapping[str, Sequence[str] | str] | Sequence[str] | str | Path"
 
@@ -26,6 +28,20 @@ BACKGROUNDS: Mapping[str, tuple[str, ...]] = {
     "just 'background'": ("background",),
     "ground and sky": ("ground", "floor", "wall", "sky"),
 }
+
+_LINE_ENDS = "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+
+#: A character of a text, a line end, or a backslash and the character that it makes an ordinary one.
+_PIECE = re.compile(r"\\[\\,:#\s]|\r\n|.", re.DOTALL)
+_NEEDS_BACKSLASH = re.compile(rf"[\\,:#{_LINE_ENDS}]|\A\s|\s\Z")
+
+
+class _Entry(NamedTuple):
+    """A class as it stands in a text; lines are counted from 1."""
+
+    line: int
+    name: str
+    phrases: list[str]
 
 
 @dataclass(frozen=True)
@@ -87,35 +103,59 @@ class Vocabulary:
         return Vocabulary((*self.class_names, name), (*self.phrases, left), name)
 
     def to_text(self) -> str:
-        """Returns the classes as text, one per line; :meth:`parse` reads them back, except which class is the background."""
+        """Returns the classes as text, one per line, with a backslash before each comma, colon and ``#`` of a name.
+
+        :meth:`from_text` reads back the same classes and phrases; which class is the background is not in the text.
+        """
         pairs = zip(self.class_names, self.phrases, strict=True)
-        return "\n".join(name if words == (name,) else f"{name}: {', '.join(words)}" for name, words in pairs)
+        return "\n".join(
+            _escaped(name) if words == (name,) else f"{_escaped(name)}: {', '.join(map(_escaped, words))}"
+            for name, words in pairs
+        )
 
     @classmethod
-    def parse(cls, classes: Classes, background: str | None = None) -> Vocabulary:
-        """Reads classes in any of the forms that users may pass.
+    def from_text(cls, text: str, background: str | None = None) -> Vocabulary:
+        """Reads classes from text.
 
         Args:
-            classes: a list of names; a mapping of names to phrases; the path of a text file; a text; or a vocabulary.
-                Text has one class per line, or several separated by commas; ``car: car, sedan, taxi`` gives synonyms and ``#``
-                starts a comment
+            text: one class per line, or several separated by commas; ``car: car, sedan, taxi`` gives synonyms, and ``#`` starts a
+                comment. A backslash before ``,``, ``:``, ``#`` or another backslash makes it part of the name
             background (None): the class that uncertain pixels get
 
         Returns:
             the vocabulary
 
         Raises:
-            VocabularyError: if a class or phrase is blank or repeated, if there are no classes, or if the file can't be read
+            VocabularyError: if a class or phrase is blank or repeated, or if there are no classes
+        """
+        if not isinstance(text, str):
+            raise VocabularyError(f"classes must be text, but got {type(text).__name__}")
+        return cls._from_entries(_entries(text), background)
+
+    @classmethod
+    def parse(cls, classes: Classes, background: str | None = None) -> Vocabulary:
+        """Reads classes in any of the forms that users may pass.
+
+        Args:
+            classes: a list of names; a mapping of names to phrases; a text as in :meth:`from_text`; the path of a file with such
+                a text, as a ``Path`` or as one line that ends in ``.txt``; or a vocabulary
+            background (None): the class that uncertain pixels get
+
+        Returns:
+            the vocabulary
+
+        Raises:
+            VocabularyError: if a class or phrase is blank or repeated, if there are no classes, or if the file can't be read; for
+                a file, the message gives the line but never quotes it
         """
         if isinstance(classes, Vocabulary):
             return classes if background is None else replace(classes, background=background)
-        if isinstance(classes, Path) or (isinstance(classes, str) and classes.strip().endswith(".txt")):
-            classes = _read(Path(classes))
+        if isinstance(classes, Path) or (isinstance(classes, str) and _is_path(classes)):
+            return cls._from_entries(_entries_of_file(Path(classes)), background)
         if isinstance(classes, str):
-            return cls._from_pairs(_parse_text(classes), background)
+            return cls.from_text(classes, background)
         if isinstance(classes, Mapping):
-            pairs = [(name, [phrases] if isinstance(phrases, str) else list(phrases)) for name, phrases in classes.items()]
-            return cls._from_pairs(pairs, background)
+            return cls._from_pairs([(name, _as_list(phrases)) for name, phrases in classes.items()], background)
         if not isinstance(classes, Iterable):
             raise VocabularyError(f"classes must be names, a mapping or a text file, but got {type(classes).__name__}")
         return cls._from_pairs([(name, [name]) for name in classes], background)
@@ -148,26 +188,88 @@ class Vocabulary:
         phrases = tuple(tuple(phrase.strip() for phrase in phrases) for _, phrases in pairs)
         return cls(names, phrases, background)
 
-
-def _read(path: Path) -> str:
-    try:
-        return path.expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise VocabularyError(f"class file {str(path)!r} must be a readable UTF-8 text file, but: {error}") from error
+    @classmethod
+    def _from_entries(cls, entries: Sequence[_Entry], background: str | None) -> Vocabulary:
+        return cls(tuple(entry.name for entry in entries), tuple(tuple(entry.phrases) for entry in entries), background)
 
 
-def _parse_text(text: str) -> list[tuple[str, list[str]]]:
-    pairs: list[tuple[str, list[str]]] = []
-    for line in text.splitlines():
-        content = line.split("#", 1)[0].strip()
-        if not content:
+def split_words(text: str) -> list[str]:
+    """Splits a line of words at its commas.
+
+    Args:
+        text: words separated by commas, as in :meth:`Vocabulary.from_text`
+
+    Returns:
+        the words, without outer spaces; an empty text gives one empty word
+    """
+    return [_joined(part) for part in _split(_PIECE.findall(text), ",")]
+
+
+def _as_list(phrases: object) -> list[str]:
+    return list(phrases) if isinstance(phrases, Iterable) and not isinstance(phrases, str) else [phrases]  # type: ignore[list-item]
+
+
+def _is_path(text: str) -> bool:
+    return text.strip().endswith(".txt") and len(text.strip().splitlines()) == 1
+
+
+def _escaped(name: str) -> str:
+    return _NEEDS_BACKSLASH.sub(lambda found: "\\" + found.group(), name)
+
+
+def _entries(text: str) -> list[_Entry]:
+    entries: list[_Entry] = []
+    for number, line in enumerate(_split(_PIECE.findall(text), _LINE_ENDS), start=1):
+        content = line[: line.index("#")] if "#" in line else line
+        if not _joined(content):
             continue
-        name, colon, synonyms = content.partition(":")
-        if colon:
-            pairs.append((name, synonyms.split(",")))
+        if ":" in content:
+            colon = content.index(":")
+            phrases = [_joined(part) for part in _split(content[colon + 1 :], ",")]
+            entries.append(_Entry(number, _joined(content[:colon]), phrases))
         else:
-            pairs.extend((part, [part]) for part in content.split(","))
-    return pairs
+            entries.extend(_Entry(number, name, [name]) for name in map(_joined, _split(content, ",")))
+    return entries
+
+
+def _split(pieces: Iterable[str], separators: str) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for piece in pieces:
+        if piece in separators:
+            parts.append([])
+        else:
+            parts[-1].append(piece)
+    return parts
+
+
+def _joined(pieces: Sequence[str]) -> str:
+    """Joins pieces to a name, without outer spaces unless they have a backslash."""
+    inside = [index for index, piece in enumerate(pieces) if not piece.isspace()]
+    return "".join(piece[-1] for piece in pieces[inside[0] : inside[-1] + 1]) if inside else ""
+
+
+def _entries_of_file(path: Path) -> list[_Entry]:
+    """Reads the classes of a file.
+
+    Its errors never quote a line: the App reads files of its server for users who may not be allowed to see them.
+    """
+    try:
+        entries = _entries(read_text(path.expanduser()))
+    except ValueError as error:
+        raise VocabularyError(f"class file {str(path)!r} must be a readable UTF-8 text file, but {error}") from error
+    lines: dict[str, int] = {}
+    for line, name, phrases in entries:
+        fault = None
+        if not (name.strip() and all(phrase.strip() for phrase in phrases)):
+            fault = "has a blank class or phrase"
+        elif len(set(phrases)) < len(phrases):
+            fault = "has a phrase twice"
+        elif name in lines:
+            fault = f"repeats the class of line {lines[name]}"
+        if fault:
+            raise VocabularyError(f"class file {str(path)!r} must have different classes and phrases, but line {line} {fault}")
+        lines[name] = line
+    return entries
 
 
 def _refuse_blank_and_repeated(kind: str, texts: Sequence[str]) -> None:
@@ -175,6 +277,10 @@ def _refuse_blank_and_repeated(kind: str, texts: Sequence[str]) -> None:
     for text in texts:
         if not text.strip():
             raise VocabularyError(f"each {kind} must not be blank, but got {text!r} in {list(texts)}")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise VocabularyError(f"each {kind} must be valid Unicode, but got {text!r}") from None
         if text in seen:
             raise VocabularyError(f"each {kind} must occur once, but {text!r} is there twice; remove one")
         seen.add(text)

@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "fiftyone_resclip"
 #: From the ground up; rooms on one floor do not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "tiny"),
+    ("errors", "text_files", "tiny"),
     ("config",),
     ("presets", "vocabulary"),
     ("core",),
@@ -33,7 +33,19 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 FIFTYONE_FROM = FLOOR["fields"]
 #: Files that need no torch, so that the App's server and the command line start quickly.
-TORCH_FREE = ("errors", "config", "presets", "vocabulary", "cli", "app", "drawing", "tiny", "fields/values", "evaluation/metrics")
+TORCH_FREE = (
+    "errors",
+    "text_files",
+    "config",
+    "presets",
+    "vocabulary",
+    "cli",
+    "app",
+    "drawing",
+    "tiny",
+    "fields/values",
+    "evaluation/metrics",
+)
 
 
 def modules_of(package: Path) -> dict[str, Path]:

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fiftyone_resclip.errors import ConfigError, VocabularyError
-from fiftyone_resclip.vocabulary import BACKGROUND_WORDS, Vocabulary
+from fiftyone_resclip.vocabulary import BACKGROUND_WORDS, Vocabulary, split_words
 
 
 @pytest.mark.parametrize(
@@ -15,6 +17,7 @@ from fiftyone_resclip.vocabulary import BACKGROUND_WORDS, Vocabulary
         (["road", " sky "], ("road", "sky"), (("road",), ("sky",))),
         ({"car": ["car", "taxi"], "sky": "sky"}, ("car", "sky"), (("car", "taxi"), ("sky",))),
         ("road, sky", ("road", "sky"), (("road",), ("sky",))),
+        ("road\nnotes.txt", ("road", "notes.txt"), (("road",), ("notes.txt",))),
         ("car: car, taxi\n\n# a note\nsky # above\n", ("car", "sky"), (("car", "taxi"), ("sky",))),
     ],
 )
@@ -53,6 +56,8 @@ def test_phrases_are_numbered_class_after_class() -> None:
         ({"car": ["taxi", "taxi"]}, "each phrase of class 'car' must occur once"),
         ({"car": [""]}, "each phrase of class 'car' must not be blank"),
         (["road", 3], "must be text, but got 3"),
+        ({"road": 3}, "must be text, but got 3"),
+        (["a\udcff"], "each class must be valid Unicode"),
         (7, "classes must be names, a mapping or a text file, but got int"),
         (Path("nowhere.txt"), "class file 'nowhere.txt' must be a readable"),
     ],
@@ -97,9 +102,25 @@ def test_a_background_must_be_a_class() -> None:
             Vocabulary.parse(classes, background="sky")
 
 
-def test_text_reads_back() -> None:
-    words = Vocabulary.parse("car: car, sedan, taxi\nroad, sky\nvehicle: bus")
-    assert Vocabulary.parse(words.to_text()) == words
+WORDS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\\,:# \r\n\u2028")), min_size=1).filter(str.strip)
+
+
+@given(st.dictionaries(WORDS, st.lists(WORDS, min_size=1, unique=True), min_size=1))
+def test_text_reads_back_whatever_the_names(phrases: dict[str, list[str]]) -> None:
+    words = Vocabulary(tuple(phrases), tuple(map(tuple, phrases.values())))
+    assert Vocabulary.from_text(words.to_text()) == words
+
+
+def test_text_has_no_backslash_without_need() -> None:
+    text = "car: car, sedan, taxi\nroad\nC\\# book\ncar\\, red: 5\\:3, a\\\\b"
+    words = Vocabulary.parse(text)
+    assert words.class_names == ("car", "road", "C# book", "car, red") and words.phrases[-1] == ("5:3", "a\\b")
+    assert words.to_text() == text
+    assert Vocabulary.parse("a\\b").class_names == ("a\\b",)
+
+
+def test_words_are_split_at_commas_without_a_backslash() -> None:
+    assert split_words("wall, car\\, red,floor") == ["wall", "car, red", "floor"]
 
 
 def test_a_background_class_takes_words_that_no_class_has() -> None:
