@@ -85,8 +85,9 @@ class Backbone:
         Args:
             model ("resclip-vit-b-16"): a name of ``presets.MODELS``, an architecture of open_clip, the path of an open_clip JSON
                 config, or a folder with ``open_clip_config.json`` and weights
-            pretrained (None): a tag of open_clip or a checkpoint file; needed for architectures and JSON configs, and replaces
-                the weights of a named model
+            pretrained (None): a tag of open_clip or a checkpoint file (safetensors, or a state dict of tensors; other pickles and
+                TorchScript are refused); needed for architectures and JSON configs, and replaces the weights of a named model or
+                a folder
             device (None): where to put it; by default a GPU if there is one
 
         Returns:

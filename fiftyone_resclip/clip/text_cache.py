@@ -1,7 +1,8 @@
 """Text features cached on disk, phrase by phrase: each phrase is encoded only once for each text tower.
 
 The folder is ``FIFTYONE_RESCLIP_CACHE``, by default ``~/.cache/fiftyone-resclip``; an empty value switches the cache off. It may
-be deleted at any time. If the cache can't be read or written, phrases are encoded again.
+be deleted at any time. If the cache can't be read or written, phrases are encoded again. Each file ends with a checksum of its
+phrase, its text tower and its numbers, so a damaged or exchanged file is never used: it is written again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from fiftyone_resclip.clip.weights import fingerprint
 
 logger = logging.getLogger(__name__)
 
+_CHECKSUM_BYTES = 16
+_NORM_ERROR = 1e-3
+
 _keys: WeakKeyDictionary[Backbone, str] = WeakKeyDictionary()
 
 
@@ -40,14 +44,60 @@ def text_features(backbone: Backbone, phrases: Sequence[str]) -> Tensor:
     folder = _folder()
     if folder is None:
         return backbone.encode_text(phrases)
-    folder /= _tower_key(backbone)
-    known = {phrase: _read(_file(folder, phrase), backbone.feature_width) for phrase in dict.fromkeys(phrases)}
+    entries = {phrase: _Entry(folder, _tower_key(backbone), phrase) for phrase in phrases}
+    known = {phrase: entry.read(backbone.feature_width) for phrase, entry in entries.items()}
     missing = [phrase for phrase, feature in known.items() if feature is None]
     if missing:
         for phrase, feature in zip(missing, backbone.encode_text(missing).cpu(), strict=True):
             known[phrase] = feature
-            _write(_file(folder, phrase), feature)
+            entries[phrase].write(feature)
     return torch.stack([feature for phrase in phrases if (feature := known[phrase]) is not None]).to(backbone.device)
+
+
+class _Entry:
+    """The file with the feature of a phrase: ``D`` little-endian float32 numbers, then the checksum."""
+
+    def __init__(self, folder: Path, tower_key: str, phrase: str) -> None:
+        self._subject = f"{tower_key}\n{phrase}".encode()
+        self._path = folder / tower_key / f"{hashlib.blake2b(phrase.encode(), digest_size=16).hexdigest()}.feature"
+
+    def read(self, width: int) -> Tensor | None:
+        """Returns the feature; ``None`` if the file is missing or not exactly what was written."""
+        size = 4 * width
+        try:
+            if not self._path.is_file():  # to open a pipe could wait for ever
+                return None
+            with self._path.open("rb") as file:
+                content = file.read(size + _CHECKSUM_BYTES + 1)
+        except OSError:
+            return None
+        numbers = content[:size]
+        feature = torch.from_numpy(np.frombuffer(numbers, "<f4").astype(np.float32)) if len(numbers) == size else None
+        right = feature is not None and content[size:] == self._checksum(numbers) and _is_normalised(feature)
+        return feature if right else None
+
+    def write(self, feature: Tensor) -> None:
+        """Writes to a temporary file and renames it, so that another process never reads half a file."""
+        numbers = feature.numpy().astype("<f4").tobytes()
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._path.parent, suffix=".partial", delete=False) as partial:
+                try:
+                    partial.write(numbers + self._checksum(numbers))
+                    partial.close()
+                    Path(partial.name).replace(self._path)
+                except OSError:
+                    Path(partial.name).unlink()
+                    raise
+        except OSError as error:
+            logger.debug("Text features could not be cached: %s", error)
+
+    def _checksum(self, numbers: bytes) -> bytes:
+        return hashlib.blake2b(numbers, key=hashlib.blake2b(self._subject).digest(), digest_size=_CHECKSUM_BYTES).digest()
+
+
+def _is_normalised(feature: Tensor) -> bool:
+    return abs(float(feature.norm()) - 1) < _NORM_ERROR  # False for NaN, too
 
 
 def _folder() -> Path | None:
@@ -73,27 +123,3 @@ def _digest(backbone: Backbone) -> str:
     shape = (repr(tower), heads, backbone.model.attn_mask is None, backbone.model.text_pool_type)
     parts = (fingerprint(backbone.model, without="visual."), shape, type(backbone.tokenizer).__name__, templates)
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
-
-
-def _file(folder: Path, phrase: str) -> Path:
-    return folder / f"{hashlib.blake2b(phrase.encode(), digest_size=16).hexdigest()}.npy"
-
-
-def _read(path: Path, width: int) -> Tensor | None:
-    try:
-        feature = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    right = feature.shape == (width,) and feature.dtype == np.float32 and bool(np.isfinite(feature).all())
-    return torch.from_numpy(feature) if right else None
-
-
-def _write(path: Path, feature: Tensor) -> None:
-    """Writes to a temporary file and renames it, so that another process never reads half a file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
-            np.save(partial, feature.numpy())
-        Path(partial.name).replace(path)
-    except OSError as error:
-        logger.debug("Text features could not be cached: %s", error)

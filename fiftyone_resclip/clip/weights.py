@@ -1,12 +1,16 @@
-"""Loads the CLIP that a user names, with its weights, through open_clip's own loader; errors have short messages."""
+"""Loads the CLIP that a user names, with its weights; errors have short messages.
+
+A checkpoint may come from anyone, so nothing in it can run code: only its tensors are loaded. Therefore open_clip's
+``create_model`` is not used: it ignores ``pretrained`` for a folder, and it loads a checkpoint again without protection if the
+first attempt raises a TypeError. For configs see :mod:`fiftyone_resclip.clip.blueprint`.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,10 +19,23 @@ import open_clip
 import torch
 from huggingface_hub import try_to_load_from_cache
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+from open_clip.model import resize_pos_embed, resize_text_pos_embed
+from safetensors.torch import load_file
+from torch import Tensor
 
-from fiftyone_resclip.clip.supported import refusal, refusal_message, supported_architectures
-from fiftyone_resclip.errors import BackboneError, WeightsError, unknown
+from fiftyone_resclip.clip.blueprint import Blueprint, build, read_blueprint, tokenizer_of
+from fiftyone_resclip.errors import WeightsError, unknown
 from fiftyone_resclip.presets import MODELS, Source
+
+#: Names of checkpoints in a folder, the preferred one first, as in open_clip.
+_CHECKPOINTS = (
+    *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
+    *("open_clip_pytorch_model.pth", "model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"),
+)
+_ENDINGS = (".safetensors", ".bin", ".pth")
+
+#: Entries of OpenAI's archives that are not weights.
+_NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 
 
 def load_clip(model: str, pretrained: str | Path | None, device: str | torch.device | None) -> tuple[open_clip.CLIP, Any]:
@@ -36,20 +53,18 @@ def load_clip(model: str, pretrained: str | Path | None, device: str | torch.dev
         BackboneError: if the model is unknown or not a plain ViT
         WeightsError: if the weights are unknown, missing, can't be fetched, don't fit or aren't finite
     """
-    architecture, default_weights = MODELS.get(model, Source(_architecture(model), None))
-    weights = _weights(pretrained) or default_weights
-    _refuse_unsupported(model, architecture)
-    _refuse_unknown_weights(model, architecture, weights)
-    with _weights_errors(model, architecture, weights), _quiet():
-        clip = open_clip.create_model(
-            architecture,
-            pretrained=weights,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
-            precision="fp32",
-            force_quick_gelu=_wants_quick_gelu(architecture, weights),
-            require_pretrained=True,
-        )
-        tokenizer = open_clip.get_tokenizer(architecture)
+    architecture, default_weights = MODELS.get(model, Source(model, None))
+    blueprint = read_blueprint(model, architecture)
+    weights = default_weights if pretrained is None else str(pretrained)
+    tag = _tag(blueprint, weights)
+    file = _fetched(model, blueprint, str(weights), tag) if tag else _file(model, blueprint, weights)
+    if tag:
+        blueprint.config["quick_gelu"] = bool(tag.get("quick_gelu") or blueprint.config.get("quick_gelu"))
+        blueprint = blueprint._replace(colours=tag)
+    with _weights_errors(model, weights or architecture), _quiet():
+        clip = build(blueprint).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        _fill(clip, _state(file))
+        tokenizer = tokenizer_of(blueprint)
     for name, values in clip.state_dict().items():
         if values.is_floating_point() and not bool(values.isfinite().all()):
             raise WeightsError(f"the weights {weights or architecture!r} must be finite, but {name} is not; get the file again")
@@ -88,10 +103,10 @@ def random_clip(architecture: str, seed: int, device: str | torch.device) -> tup
     Raises:
         BackboneError: if the architecture is unknown or not a plain ViT
     """
-    _refuse_unsupported(architecture, architecture)
+    blueprint = read_blueprint(architecture, architecture)
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
-        return open_clip.create_model(architecture, device=device), open_clip.get_tokenizer(architecture)
+        return build(blueprint).to(device), tokenizer_of(blueprint)
 
 
 def fingerprint(clip: torch.nn.Module, *, without: str | None = None) -> str:
@@ -113,88 +128,99 @@ def fingerprint(clip: torch.nn.Module, *, without: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def _weights(pretrained: str | Path | None) -> str | None:
-    """Returns a tag unchanged, a file as its path with ``~`` expanded."""
-    if pretrained is None:
-        return None
-    path = Path(pretrained).expanduser()
-    return str(path) if path.is_file() else str(pretrained)
+def _tag(blueprint: Blueprint, weights: str | None) -> Mapping[str, Any]:
+    """Returns open_clip's description of a pretrained tag; empty if the weights are not a tag of this architecture."""
+    known = weights in open_clip.list_pretrained_tags_by_model(blueprint.name)
+    tag: Mapping[str, Any] = open_clip.get_pretrained_cfg(blueprint.name, weights) if known else {}
+    return tag
 
 
-def _architecture(model: str) -> str:
-    """Turns the user's name for a model into a name for open_clip; registers JSON configs."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return f"local-dir:{path}"
-    if path.suffix == ".json":
-        _read_config(path)  # open_clip would register a broken file and fail on it from then on
-        open_clip.add_model_config(path)
-        return path.stem
-    return model
-
-
-def _read_config(path: Path) -> dict[str, Any]:
+def _fetched(model: str, blueprint: Blueprint, weights: str, tag: Mapping[str, Any]) -> Path:
+    """Returns the checkpoint of a tag, from open_clip's cache or from the network."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"model config {str(path)!r} must be a readable JSON file, but: {error}") from error
-    model_config = config.get("model_cfg", config) if isinstance(config, dict) else None
-    if not isinstance(model_config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model_config):
-        raise BackboneError(f"model config {str(path)!r} must have embed_dim, vision_cfg and text_cfg, like open_clip's own")
-    return model_config
+        with _quiet():
+            return Path(open_clip.download_pretrained(tag))
+    except Exception as error:
+        raise WeightsError(
+            f"the weights {weights!r} of {model!r} could not be fetched ({_first_line(error)}). Without network: get the "
+            f"file {tag.get('hf_hub') or tag.get('url')} (for a name ending in '/', its open_clip_model.safetensors) on another "
+            f"machine and load {_architecture_for(blueprint.name, tag)!r} with its path as pretrained"
+        ) from error
 
 
-def _refuse_unsupported(model: str, architecture: str) -> None:
-    if architecture.startswith("local-dir:"):
-        config = _read_config(Path(architecture.removeprefix("local-dir:")) / "open_clip_config.json")
-    else:
-        config = open_clip.get_model_config(architecture)
-    if config is None:
-        raise BackboneError(unknown("model", model, [*MODELS, *supported_architectures()]))
-    reason = refusal(config)
-    if reason:
-        raise BackboneError(refusal_message(model, reason))
-
-
-def _refuse_unknown_weights(model: str, architecture: str, weights: str | None) -> None:
-    if architecture.startswith("local-dir:"):
-        return
-    tags = open_clip.list_pretrained_tags_by_model(architecture)
+def _file(model: str, blueprint: Blueprint, weights: str | None) -> Path:
+    """Returns the checkpoint file that the user names or, if none is named, that of the folder."""
+    tags = open_clip.list_pretrained_tags_by_model(blueprint.name)
+    if weights is None and blueprint.folder is not None:
+        return _checkpoint_in(blueprint.folder)
     if weights is None:
         raise WeightsError(f"model {model!r} needs pretrained: a checkpoint file or one of {', '.join(tags) or 'no known tags'}")
-    if weights not in tags and not Path(weights).is_file():
-        if Path(weights).suffix:
-            raise WeightsError(f"pretrained must be a tag or an existing checkpoint file, but {weights!r} does not exist")
-        raise WeightsError(unknown(f"pretrained tag of {architecture}", weights, tags))
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix or not tags:
+        raise WeightsError(
+            f"pretrained must be {'a tag or ' if tags else ''}an existing checkpoint file, but {weights!r} does not exist"
+        )
+    raise WeightsError(unknown(f"pretrained tag of {blueprint.name}", weights, tags))
 
 
-def _wants_quick_gelu(architecture: str, weights: str | None) -> bool:
-    """Returns whether a tag's weights were trained with QuickGELU; open_clip only warns if the architecture lacks it."""
-    return bool(weights and (open_clip.get_pretrained_cfg(architecture, weights) or {}).get("quick_gelu"))
+def _checkpoint_in(folder: Path) -> Path:
+    found = [path for path in sorted(folder.iterdir()) if path.suffix in _ENDINGS and path.is_file()]
+    named = [path for name in _CHECKPOINTS for path in found if path.name == name]
+    safe = [path for path in found if path.suffix == _ENDINGS[0]]
+    choice = named[:1] or safe or found
+    if len(choice) != 1:
+        listed = ", ".join(path.name for path in choice[:3]) or "none"
+        raise WeightsError(f"folder {str(folder)!r} must have one checkpoint, but has {listed}; pass one file as pretrained")
+    return choice[0]
 
 
-def _architecture_for(architecture: str, tag: str) -> str:
+def _state(file: Path) -> dict[str, Tensor]:
+    """Reads the weights of a checkpoint: tensors and nothing else, so that no code in the file can run."""
+    if file.suffix == ".safetensors":
+        state: Any = load_file(file)
+    else:
+        try:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise WeightsError(
+                "a checkpoint must be a safetensors file, or a state dict of tensors that torch.save wrote; TorchScript archives "
+                "and other pickled objects may run code, so they are never loaded"
+            ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not (isinstance(state, dict) and state and all(isinstance(name, str) for name in state)):
+        raise WeightsError("a checkpoint must have weights by name")
+    start = len("module.") if next(iter(state)).startswith("module.") else 0
+    return {name[start:]: values for name, values in state.items() if name not in _NO_WEIGHTS}
+
+
+def _fill(clip: open_clip.CLIP, state: dict[str, Tensor]) -> None:
+    """Loads weights into a CLIP, converted as by open_clip: shapes of scalars, and positions for another image size."""
+    for name in ("logit_scale", "logit_bias"):
+        if name in state and getattr(clip, name) is not None:
+            state[name] = state[name].reshape(getattr(clip, name).shape)
+    if clip.logit_bias is not None:
+        state.setdefault("logit_bias", torch.zeros_like(clip.logit_bias))
+    resize_pos_embed(state, clip)
+    resize_text_pos_embed(state, clip)
+    clip.load_state_dict(state)
+
+
+def _architecture_for(architecture: str, tag: Mapping[str, Any]) -> str:
     """Returns the architecture that fits a tag's weights when they come from a file, which does not record the activation."""
     quick = f"{architecture}-quickgelu"
-    return quick if _wants_quick_gelu(architecture, tag) and quick in open_clip.list_models() else architecture
+    return quick if tag.get("quick_gelu") and quick in open_clip.list_models() else architecture
 
 
 @contextmanager
-def _weights_errors(model: str, architecture: str, weights: str | None) -> Iterator[None]:
+def _weights_errors(model: str, weights: str) -> Iterator[None]:
     """Turns any error of the loader into a short message: which file, what is wrong with it, and what to do."""
     try:
         yield
     except Exception as error:
-        source = open_clip.get_pretrained_cfg(architecture, weights) if weights else {}
-        if source and not Path(str(weights)).is_file():
-            file = source.get("hf_hub") or source.get("url")
-            raise WeightsError(
-                f"the weights {weights!r} of {model!r} could not be fetched ({_first_line(error)}). Without network: get the "
-                f"file {file} (for a name ending in '/', its open_clip_model.safetensors) on another machine and load "
-                f"{_architecture_for(architecture, str(weights))!r} with its path as pretrained"
-            ) from error
         raise WeightsError(
-            f"the weights {weights or architecture!r} must fit {model!r}, but could not be loaded: {_first_line(error, 300)}"
+            f"the weights {weights!r} must fit {model!r}, but could not be loaded: {_first_line(error, 300)}"
         ) from error
 
 

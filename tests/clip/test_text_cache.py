@@ -35,14 +35,14 @@ def test_a_phrase_is_encoded_once(tiny: Backbone, folder: Path, encoded: list[li
     assert encoded == []
     assert torch.equal(text_features(tiny, ["gravel", "snow"])[1], first[0])
     assert encoded == [["gravel"]]
-    assert len(list(folder.rglob("*.npy"))) == 3
+    assert len(list(folder.rglob("*.feature"))) == 3
     assert list(folder.rglob("*.partial")) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY nonsense", b"no array at all"])
 def test_a_broken_file_is_encoded_again(content: bytes, tiny: Backbone, folder: Path, encoded: list[list[str]]) -> None:
     first = text_features(tiny, PHRASES)
-    for path in folder.rglob("*.npy"):
+    for path in folder.rglob("*.feature"):
         path.write_bytes(content)
     encoded.clear()
     assert torch.equal(text_features(tiny, PHRASES), first)
