@@ -41,7 +41,7 @@ def uninstall(plugins_dir: Path, zoo_dir: Path) -> list[Path]:
     Returns:
         the folders that were removed
     """
-    found = [folder for folder in (plugins_dir / _PLUGIN_FOLDER, zoo_dir / _ZOO_FOLDER) if folder.exists()]
+    found = [folder for folder in (plugins_dir / _PLUGIN_FOLDER, zoo_dir / _ZOO_FOLDER) if folder.is_symlink() or folder.exists()]
     for folder in found:
         if folder.is_symlink():
             folder.unlink()

@@ -21,6 +21,7 @@ from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.colours import palette
 from fiftyone_resclip.fields.images import read_image
+from fiftyone_resclip.fields.names import slug
 from fiftyone_resclip.fields.private import dataset_id, dataset_of
 from fiftyone_resclip.fields.slices import select_slice
 from fiftyone_resclip.fields.values import resize
@@ -97,7 +98,7 @@ def kept(samples: Any, label_field: str) -> Any:
 
 
 def copy_kept(samples: Any, label_field: str, to_field: str) -> int:
-    """Copies the kept labels to another field; mask files are also copied, into a subfolder with the name of that field.
+    """Copies the kept labels to another field; mask files are also copied, into a subfolder named after that field.
 
     Args:
         samples: a FiftyOne dataset or view
@@ -250,7 +251,7 @@ def _copied(label: fo.Segmentation, folder: str) -> fo.Segmentation:
     """A copy of the label with a new id; its mask file is copied, too, because the original may be overwritten later."""
     copy: fo.Segmentation = label.copy()
     if label.mask_path is not None:
-        target = Path(label.mask_path).parent / folder / Path(label.mask_path).name
+        target = Path(label.mask_path).parent / slug(folder) / Path(label.mask_path).name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(label.mask_path, target)
         copy.mask_path = str(target)

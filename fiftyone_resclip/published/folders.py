@@ -116,6 +116,8 @@ def _listed(list_file: str, masks: str, classes: Mapping[int, int]) -> Callable[
 
     def pairs(home: Path) -> Iterable[Pair]:
         for name in (home / list_file).read_text(encoding="utf-8").split():
+            if Path(name).name != name:  # the rewritten ground truth gets the same name
+                raise DatasetError(f"{home / list_file} must list names of files, but lists the path {name!r}; correct the file")
             yield Pair(name, home / "JPEGImages" / f"{name}.jpg", home / masks / f"{name}.png", classes)
 
     return pairs

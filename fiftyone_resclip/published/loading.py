@@ -10,6 +10,7 @@ import numpy as np
 
 from fiftyone_resclip.errors import DatasetError, ImageError
 from fiftyone_resclip.fields import masks, schema
+from fiftyone_resclip.fields.names import slug
 from fiftyone_resclip.fields.values import relabel
 from fiftyone_resclip.published.folders import VOID, Pair, absolute, benchmark, find_pairs
 from fiftyone_resclip.vocabulary import Vocabulary
@@ -67,7 +68,7 @@ def folder_of(name: str, work_dir: str | Path | None = None) -> Path:
     Returns:
         the folder, which may not exist yet
     """
-    return absolute(work_dir or Path(fo.config.default_dataset_dir) / "resclip") / name
+    return absolute(work_dir or Path(fo.config.default_dataset_dir) / "resclip") / slug(name)
 
 
 def _dataset(name: str, root: Path) -> fo.Dataset:

@@ -24,6 +24,7 @@ from fiftyone_resclip.errors import ConfigError, DatasetError, ResCLIPError, unk
 from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.evaluation.matching import MaskField, match_classes
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
+from fiftyone_resclip.fields.names import checked, slug
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel, make_model
@@ -128,6 +129,8 @@ def run_dataset(
         ConfigError: if a setting is unknown
         DatasetError: if there is no such dataset or field, or ``classes`` and the field share no class
     """
+    checked(name, "dataset")
+    checked(gt_field, "field")
     if not fo.dataset_exists(name):
         raise DatasetError(unknown("dataset", name, fo.list_datasets()))
     dataset = fo.load_dataset(name)
@@ -135,7 +138,7 @@ def run_dataset(
         classes = list(match_classes(dataset, gt_field, gt_field, ignore_index).class_names)
     model = make_model(setup.backbone, Vocabulary.parse(classes), preset(preset_name).varied(setup.changes))
     samples = dataset if setup.limit is None else dataset.limit(setup.limit)
-    return measure(samples, gt_field, model, setup, folder_of(dataset.slug, setup.work_dir), ignore_index=ignore_index)
+    return measure(samples, gt_field, model, setup, folder_of(dataset.name, setup.work_dir), ignore_index=ignore_index)
 
 
 def _beside(name: str, model: str, config: ResCLIPConfig, whole: bool) -> Record:
@@ -208,10 +211,10 @@ def write(record: Record, folder: Path) -> Path:
         folder: output folder, created if it is missing
 
     Returns:
-        the file, named after the benchmark or dataset and the eval key
+        the file, named after the benchmark or dataset and the eval key, as slugs
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record.get('benchmark') or fo.load_dataset(record['dataset']).slug}-{record['eval_key']}.json"
+    path = folder / f"{slug(record.get('benchmark') or record['dataset'])}-{slug(record['eval_key'])}.json"
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return path
 

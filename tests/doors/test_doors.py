@@ -87,6 +87,9 @@ def test_uninstalling_takes_out_only_our_own(tmp_path: Path) -> None:
     folders[0].symlink_to(ROOT)  # as developers of the plugin have it
     assert uninstall(tmp_path / "plugins", tmp_path / "zoo") == folders[:1]
     assert (ROOT / "fiftyone.yml").is_file()
+    folders[0].symlink_to(tmp_path / "nowhere")  # a link to a checkout that was moved
+    assert install(tmp_path / "plugins", tmp_path / "zoo") == folders
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("shim", ["app/entry.py", "zoo/__init__.py"])
