@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
 from fiftyone.operators.store import ExecutionStore
 
 from fiftyone_resclip.errors import VocabularyError, unknown
+from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.vocabulary import Vocabulary
 
 _STORE = "fiftyone-resclip.vocabularies"
+_KIND = "saved vocabulary"
 
 
 def save(name: str, vocabulary: Vocabulary) -> None:
@@ -18,11 +24,9 @@ def save(name: str, vocabulary: Vocabulary) -> None:
         vocabulary: the classes
 
     Raises:
-        VocabularyError: if the name is blank
+        VocabularyError: if the name is blank or not text
     """
-    if not name.strip():
-        raise VocabularyError("a saved vocabulary needs a name, but the name is empty")
-    _store().set(name.strip(), {"classes": vocabulary.to_text(), "background": vocabulary.background})
+    _store().set(checked(name, _KIND, VocabularyError).strip(), asdict(vocabulary))
 
 
 def load(name: str) -> Vocabulary:
@@ -32,15 +36,19 @@ def load(name: str) -> Vocabulary:
         name: the name it was saved under
 
     Returns:
-        the vocabulary
+        the vocabulary, exactly as it was saved
 
     Raises:
-        VocabularyError: if there is no such vocabulary; the message suggests the nearest name
+        VocabularyError: if the name is blank or not text, the stored entry is damaged, or there is no such vocabulary; then the
+            message suggests the nearest name
     """
-    saved = _store().get(name)
+    saved = _store().get(checked(name, _KIND, VocabularyError).strip())
     if saved is None:
-        raise VocabularyError(unknown("saved vocabulary", name, names()))
-    return Vocabulary.parse(saved["classes"], saved["background"])
+        raise VocabularyError(unknown(_KIND, name, names()))
+    try:
+        return _restored(saved)
+    except (KeyError, TypeError, AttributeError, VocabularyError) as error:
+        raise VocabularyError(f"{_KIND} {name!r} must hold classes, but its entry is damaged; save it again") from error
 
 
 def names() -> list[str]:
@@ -49,8 +57,18 @@ def names() -> list[str]:
 
 
 def delete(name: str) -> None:
-    """Deletes a saved vocabulary; does nothing if it does not exist."""
-    _store().delete(name)
+    """Deletes a saved vocabulary; does nothing if it does not exist.
+
+    Raises:
+        VocabularyError: if the name is blank or not text
+    """
+    _store().delete(checked(name, _KIND, VocabularyError).strip())
+
+
+def _restored(saved: Mapping[str, Any]) -> Vocabulary:
+    if "classes" in saved:  # version 0.1.0 saved a text without backslashes
+        return Vocabulary.from_text(saved["classes"].replace("\\", "\\\\"), saved["background"])
+    return Vocabulary(tuple(saved["class_names"]), tuple(map(tuple, saved["phrases"])), saved["background"])
 
 
 def _store() -> ExecutionStore:
