@@ -1,7 +1,11 @@
-"""Builds figures for FiftyOne's plotly view: pictures with an overlay, heat maps, bars and a matrix. Does not import FiftyOne."""
+"""Builds figures for FiftyOne's plotly view: pictures with an overlay, heat maps, bars and a matrix. Does not import FiftyOne.
+
+Plotly renders some HTML in its texts, such as links, so all texts from outside are escaped here; see :func:`name_of`.
+"""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -47,7 +51,7 @@ def covered(photo: Image.Image, cover: Image.Image, texts: NDArray[np.str_], opa
     Args:
         photo: the picture
         cover: overlay of the same size
-        texts: grid of texts over the picture, ``(h, w)``
+        texts: grid of texts over the picture, ``(h, w)``; they may have several lines
         opacity (0.6): opacity of the overlay, in [0, 1]
 
     Returns:
@@ -56,7 +60,9 @@ def covered(photo: Image.Image, cover: Image.Image, texts: NDArray[np.str_], opa
     rows, columns = _centres((0, 0, photo.height, photo.width), texts.shape)
     nothing = np.zeros(texts.shape, dtype=int).tolist()
     figure = _pictures(Image.blend(photo, cover.convert("RGB"), opacity))
-    figure.add_heatmap(z=nothing, x=columns, y=rows, text=texts.tolist(), hoverinfo="text", opacity=0, showscale=False)
+    figure.add_heatmap(
+        z=nothing, x=columns, y=rows, text=[_escaped(row) for row in texts.tolist()], hoverinfo="text", opacity=0, showscale=False
+    )
     return _plain(figure.update_layout(dragmode=False))
 
 
@@ -96,13 +102,13 @@ def bars(
         title ("pixels in %"): title of the axis
 
     Returns:
-        the figure
+        the figure; a click reports the name as ``y``, see :func:`name_of`
     """
     percent = [round(100 * share, 2) for share in shares]
     rest = [round(100 - 100 * share, 2) for share in shares]
-    look = {"y": names, "orientation": "h"}
+    look = {"y": _escaped(names), "orientation": "h"}
     figure = go.Figure()
-    figure.add_bar(x=percent, text=notes, textposition="auto", marker_color=colours, hoverinfo="text", **look)
+    figure.add_bar(x=percent, text=_escaped(notes), textposition="auto", marker_color=colours, hoverinfo="text", **look)
     figure.add_bar(x=rest, marker_color="rgba(128,128,128,0.12)", hoverinfo="none", **look)
     figure.update_xaxes(title_text=title, range=[0, 100], fixedrange=True)
     figure.update_yaxes(type="category", autorange="reversed", automargin=True, fixedrange=True)
@@ -119,14 +125,21 @@ def matrix(rows: Sequence[str], columns: Sequence[str], values: NDArray[np.float
         titles: titles of the rows and of the columns
 
     Returns:
-        the figure; a click reports the row and column name as ``y`` and ``x``
+        the figure; a click reports the row and column name as ``y`` and ``x``, see :func:`name_of`
     """
     hover = f"{titles[0]}: %{{y}}<br>{titles[1]}: %{{x}}<br>%{{z}}<extra></extra>"
     axis = {"type": "category", "automargin": True, "fixedrange": True}
-    figure = go.Figure(go.Heatmap(z=_numbers(values), x=columns, y=rows, autocolorscale=True, hovertemplate=hover))
+    figure = go.Figure(
+        go.Heatmap(z=_numbers(values), x=_escaped(columns), y=_escaped(rows), autocolorscale=True, hovertemplate=hover)
+    )
     figure.update_xaxes(title_text=titles[1], **axis)
     figure.update_yaxes(title_text=titles[0], autorange="reversed", **axis)
     return _plain(figure.update_layout(margin={"l": 10, "r": 10, "t": 10, "b": 10}))
+
+
+def name_of(clicked: str) -> str:
+    """Returns the name behind the text that a click on :func:`bars` or :func:`matrix` reports."""
+    return html.unescape(clicked.replace("<br>", "\n"))
 
 
 def greys(values: NDArray[np.floating]) -> Image.Image:
@@ -153,6 +166,11 @@ def _centres(box: tuple[int, int, int, int], grid_hw: tuple[int, ...]) -> tuple[
     top, left, bottom, right = box
     rows, columns = ((np.arange(count) + 0.5) / count for count in grid_hw)
     return (top + (bottom - top) * rows).round(2).tolist(), (left + (right - left) * columns).round(2).tolist()
+
+
+def _escaped(texts: Sequence[str]) -> list[str]:
+    """Escapes texts for plotly; each line end becomes a break."""
+    return [html.escape(text, quote=False).replace("\n", "<br>") for text in texts]
 
 
 def _numbers(values: NDArray[np.floating]) -> list[list[float | None]]:

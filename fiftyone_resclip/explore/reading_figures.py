@@ -91,7 +91,7 @@ def attention(reading: Reading, point: tuple[float, float]) -> plots.Figure:
 
 def _text(reading: Reading, names: Sequence[str], phrases: Sequence[str], row: int, column: int) -> str:
     name, phrase = names[reading.labels[row, column]], phrases[reading.phrases[row, column]]
-    return f"{name}<br>phrase: {phrase}<br>confidence: {reading.confidence[row, column]:.2f}"
+    return f"{name}\nphrase: {phrase}\nconfidence: {reading.confidence[row, column]:.2f}"
 
 
 def _middles(side: int) -> list[int]:

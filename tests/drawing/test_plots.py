@@ -201,3 +201,14 @@ def test_greys_go_from_black_to_white_and_no_further() -> None:
     image = plots.greys(np.array([[-1.0, 0.0, 0.2, 1.0, 7.0]]))
     assert image.mode == "L"
     assert np.asarray(image).tolist() == [[0, 0, 51, 255, 255]]
+
+
+def test_names_are_no_html_and_a_click_gives_them_back() -> None:
+    names = ["<a href='http://x'>a</a>", "&lt;b&gt;", "cat & dog"]
+    bars = plots.bars(names, [0.1] * 3, ["#fff"] * 3, names).data[0]
+    matrix = plots.matrix(names, names, np.zeros((3, 3)), ("true", "predicted")).data[0]
+    texts = plots.covered(PHOTO, PHOTO, np.array([["<b>\nc"]])).data[0]["text"]
+    assert texts == [["&lt;b&gt;<br>c"]]
+    for shown in (bars["y"], bars["text"], matrix["x"], matrix["y"]):
+        assert not any("<" in text for text in shown)
+        assert [plots.name_of(text) for text in shown] == names

@@ -8,10 +8,11 @@ from typing import Any
 
 from fiftyone.operators import types
 
-from fiftyone_resclip.errors import VocabularyError
+from fiftyone_resclip.app.messages import verbatim
+from fiftyone_resclip.errors import VocabularyError, unknown
 from fiftyone_resclip.evaluation.void import DEFAULT_VALUE
 from fiftyone_resclip.explore import saved_vocabularies
-from fiftyone_resclip.vocabulary import BACKGROUNDS, Vocabulary
+from fiftyone_resclip.vocabulary import BACKGROUNDS, Vocabulary, split_words
 
 _TYPED, _FILE, _FIELD, _DATASET, _SAVED = "typed", "file", "field", "dataset", "saved"
 _NO_BACKGROUND, _OWN_BACKGROUND = "none", "own words"
@@ -76,12 +77,18 @@ def read(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     Raises:
         VocabularyError: if the source has no classes, or the classes are invalid
     """
-    vocabulary = _READ[params.get("words_from") or _TYPED](params, dataset)
-    background = params.get("background") or _NO_BACKGROUND
+    source, background = params.get("words_from") or _TYPED, params.get("background") or _NO_BACKGROUND
+    for kind, name, known in (
+        ("source", source, _READ),
+        ("background", background, (_NO_BACKGROUND, _OWN_BACKGROUND, *BACKGROUNDS)),
+    ):
+        if name not in list(known):
+            raise VocabularyError(unknown(kind, name, known))
+    vocabulary = _READ[source](params, dataset)
     if background == _NO_BACKGROUND:
         return vocabulary
     if background == _OWN_BACKGROUND:
-        words = [word.strip() for word in (params.get("background_words") or "").split(",")]
+        words = split_words(_text(params, "background_words"))
         return vocabulary.with_background([word for word in words if word])
     return vocabulary.with_background(BACKGROUNDS[background])
 
@@ -105,7 +112,7 @@ def _ask_typed(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> 
 
 
 def _ask_file(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
-    description = "Path on the App's machine; one class per line, in the same form as typed classes"
+    description = "Path of a .txt file on the App's machine; one class per line, in the same form as typed classes"
     inputs.str("class_file", required=True, label="File", description=description, **event)
 
 
@@ -115,7 +122,7 @@ def _ask_field(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> 
 
 def _ask_dataset(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
     names = _dataset_classes(dataset)
-    inputs.view("dataset_classes", types.Notice(label=", ".join(names) or "the dataset lists no classes"))
+    inputs.view("dataset_classes", types.Notice(label=verbatim(", ".join(names)) or "the dataset lists no classes"))
 
 
 def _ask_saved(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
@@ -123,18 +130,20 @@ def _ask_saved(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> 
 
 
 def _read_typed(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
-    return Vocabulary.parse(params.get("classes") or "")
+    return Vocabulary.from_text(params.get("classes") or "")
 
 
 def _read_file(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
-    path = params.get("class_file")
-    if not path:
+    path = Path(_text(params, "class_file"))
+    if not path.name:
         raise VocabularyError("enter the path of the file with the classes")
-    return Vocabulary.parse(Path(path))
+    if path.suffix != ".txt":  # so that the App's users can't read any file of its machine as classes
+        raise VocabularyError(f"the name of a class file must end in '.txt', but got {str(path)!r}; rename the file")
+    return Vocabulary.parse(path)
 
 
 def _read_field(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
-    names = _named_fields(dataset).get(params.get("class_field") or "")
+    names = _named_fields(dataset).get(_text(params, "class_field"))
     if not names:
         raise VocabularyError("choose a field that has class names in its mask targets")
     return Vocabulary.parse(names)
@@ -149,6 +158,13 @@ def _read_dataset(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
 
 def _read_saved(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     return saved_vocabularies.load(params.get("vocabulary") or "")
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    text = params.get(name) or ""
+    if not isinstance(text, str):
+        raise VocabularyError(f"{name} must be text, but got {type(text).__name__}")
+    return text
 
 
 def _named_fields(dataset: Any) -> dict[str, list[str]]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_resclip.app.messages import plain, sentence
+from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.void import AUTO, DEFAULT_VALUE, Ignored, parse_void
+from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.schema import mask_fields
 from fiftyone_resclip.fields.slices import image_slices, select_slice
 
@@ -50,8 +51,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
             _ask_mapping(inputs, ctx.params, _match(samples, ctx.params, with_mapping=False), _match(samples, ctx.params))
             _ask_key(inputs, ctx)
         except Exception as error:
-            problem = inputs.view("problem", types.Warning(label=sentence(error)))
-            problem.invalid = True
+            warn(inputs, "problem", sentence(error)).invalid = True
         return types.Property(inputs, view=types.View(label="ResCLIP: evaluate"))
 
     @plain
@@ -59,7 +59,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         """Evaluates, saves the run and opens it in the error explorer."""
         params, samples = ctx.params, _target(ctx)
         pred_field, gt_field = _fields(samples, params)
-        key = params.get("eval_key") or _new_key(samples, pred_field)
+        key = _key(samples, params)
         settings = _settings(params, _match(samples, params, with_mapping=False))
         results = self(samples, pred_field, gt_field, key, overwrite=bool(params.get("overwrite")), **settings)
         ctx.ops.reload_dataset()
@@ -133,22 +133,26 @@ def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: Clas
     alone = [name for name, partner in by_names.partners.items() if partner is None]
     by_name = [name for name in by_names.partners if name not in alone]
     inputs.bool("edit_mapping", default=False, required=False, label="Change the matching classes")
-    inputs.md(f"**{len(by_name)} classes match by name**: {_listed(by_name)}", name="matched")
+    inputs.md(f"**{len(by_name)} classes match by name**: {verbatim(_listed(by_name))}", name="matched")
     for name in match.partners if params.get("edit_mapping") else alone[:_SHOWN]:
         default = match.partners[name] or _NOTHING
         inputs.enum(
-            _input_of(by_names, name), [_NOTHING, *match.class_names], default=default, required=False, label=f"{name} is"
+            _input_of(by_names, name),
+            [_NOTHING, *match.class_names],
+            default=default,
+            required=False,
+            label=f"{verbatim(name)} is",
         )
     if match.never_predicted:
         lost = f"No predicted class matches: {_listed(match.never_predicted)}. All of their pixels will count as missed."
-        inputs.view("never_predicted", types.Warning(label=lost))
+        warn(inputs, "never_predicted", lost)
 
 
 def _ask_key(inputs: types.Object, ctx: Any) -> None:
-    key = ctx.params.get("eval_key") or _new_key(ctx.dataset, _fields(ctx.dataset, ctx.params)[0])
+    key = _key(ctx.dataset, ctx.params)
     inputs.str("eval_key", default=key, required=False, label="Name of this run")
     if ctx.dataset.has_evaluation(key):
-        inputs.bool("overwrite", default=False, required=False, label=f"Replace the run {key!r}")
+        inputs.bool("overwrite", default=False, required=False, label=verbatim(f"Replace the run {key!r}"))
         if not ctx.params.get("overwrite"):
             raise DatasetError(f"a run {key!r} already exists; choose another name or replace it")
 
@@ -157,9 +161,9 @@ def _fields(samples: Any, params: Mapping[str, Any]) -> tuple[str, str]:
     """The chosen fields of prediction and ground truth; where none is chosen, the most likely one."""
     fields = mask_fields(samples, frames=True)
     likely = [name for name in fields if name.removeprefix("frames.") in (_DEFAULT_TRUTH, "gt")] or fields
-    gt_field = params.get("gt_field") or next(iter(likely), _DEFAULT_TRUTH)
+    gt_field = checked(params.get("gt_field") or next(iter(likely), _DEFAULT_TRUTH), "field")
     others = sorted((name for name in fields if name != gt_field), key=lambda name: "resclip" not in name)
-    return params.get("pred_field") or next(iter(others), "resclip"), gt_field
+    return checked(params.get("pred_field") or next(iter(others), "resclip"), "field"), gt_field
 
 
 def _match(samples: Any, params: Mapping[str, Any], with_mapping: bool = True) -> ClassMatch:
@@ -203,6 +207,11 @@ def _input_of(match: ClassMatch, name: str) -> str:
     """
     text = "\n".join((match.pred_field.name, match.truth_field.name, name))
     return f"class_{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+
+def _key(samples: Any, params: Mapping[str, Any]) -> str:
+    """The chosen name of the run; where none is chosen, a new one."""
+    return checked(params.get("eval_key") or _new_key(samples, _fields(samples, params)[0]), "run")
 
 
 def _new_key(samples: Any, pred_field: str) -> str:

@@ -11,9 +11,10 @@ from fiftyone.operators import types
 
 from fiftyone_resclip.app import models
 from fiftyone_resclip.app.forms import method, words
-from fiftyone_resclip.app.messages import plain_steps, sentence
+from fiftyone_resclip.app.messages import plain_steps, sentence, verbatim, warn
 from fiftyone_resclip.app.operators import estimate
 from fiftyone_resclip.app.operators.stop import STOP_URI
+from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.slices import image_slices, select_slice
 from fiftyone_resclip.presets import MODES
 
@@ -60,8 +61,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             _ask_destination(inputs, ctx.params)
             _preview(inputs, ctx)
         except Exception as error:
-            problem = inputs.view("problem", types.Warning(label=sentence(error)))
-            problem.invalid = True
+            warn(inputs, "problem", sentence(error)).invalid = True
         return types.Property(inputs, view=types.View(label="ResCLIP: segment"))
 
     @plain_steps
@@ -151,7 +151,7 @@ def _preview(inputs: types.Object, ctx: Any) -> None:
         lines.append(f"{len(vocabulary.class_names)} classes, {len(vocabulary.flat_phrases)} phrases.")
         if ctx.params.get("estimate"):
             lines.append(estimate.sentence(plan, vocabulary, *method.read(ctx.params)))
-    inputs.view("preview", types.Notice(label=" ".join(lines)))
+    inputs.view("preview", types.Notice(label=verbatim(" ".join(lines))))
 
 
 def _plan(ctx: Any) -> Plan:
@@ -159,7 +159,8 @@ def _plan(ctx: Any) -> Plan:
 
     chosen = ctx.params.get("group_slice") or ctx.group_slice
     samples = select_slice(ctx.target_view(), None if chosen == _ALL_SLICES else chosen)
-    return Plan.of(samples, ctx.params.get("label_field") or _DEFAULT_FIELD, ctx.params.get("existing") or "skip")
+    label_field = checked(ctx.params.get("label_field") or _DEFAULT_FIELD, "field")
+    return Plan.of(samples, label_field, ctx.params.get("existing") or "skip")
 
 
 def _output_dir(params: dict[str, Any]) -> str | None:
@@ -185,5 +186,5 @@ def _progress(ctx: Any, share: float, label: str) -> Any:
 def _end(ctx: Any, summary: str) -> Any:
     """Replaces the progress bar and its button with the summary."""
     outputs = types.Object()
-    outputs.md(summary, name="summary")
+    outputs.md(verbatim(summary), name="summary")
     return ctx.ops.show_output(types.Property(outputs).to_json(), {})

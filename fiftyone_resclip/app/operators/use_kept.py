@@ -7,8 +7,9 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_resclip.app.messages import plain, sentence
+from fiftyone_resclip.app.messages import plain, sentence, warn
 from fiftyone_resclip.app.operators.verdicts import field_in
+from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.schema import mask_fields
 
 _FORMS = {"masks": "unchanged masks", "detections": "detections with instance masks", "polylines": "polylines"}
@@ -45,14 +46,14 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             count = review.counts(ctx.target_view(), field)["keep"]
             inputs.view("preview", types.Notice(label=f"Kept labels: {count}"))
         except Exception as error:
-            inputs.view("problem", types.Warning(label=sentence(error))).invalid = True
+            warn(inputs, "problem", sentence(error)).invalid = True
         return types.Property(inputs, view=types.View(label="ResCLIP: copy kept labels"))
 
     @plain
     def execute(self, ctx: Any) -> None:
         """Copies or converts the kept labels and shows the new field."""
         params = ctx.params
-        field, to_field = field_in(ctx, params.get("label_field")), params.get("to_field") or ""
+        field, to_field = field_in(ctx, params.get("label_field")), checked(params.get("to_field") or "", "field")
         instances = params.get("instances", True)
         count = self(ctx.target_view(), field, to_field, params.get("form") or "masks", instances=instances)
         ctx.ops.notify(f"{count} kept labels are now in {to_field!r}", variant="success")

@@ -8,6 +8,7 @@ import fiftyone.operators as foo
 
 from fiftyone_resclip.app.messages import plain
 from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.schema import mask_fields
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ def field_in(ctx: Any, chosen: str | None = None) -> str:
     """Returns the field under review: the chosen one, else the last visible field of masks, else the last field of masks.
 
     Raises:
-        DatasetError: if the dataset has no masks
+        DatasetError: if the dataset has no masks, or the chosen name is not text
     """
     fields = mask_fields(ctx.dataset)
     if not fields:
         raise DatasetError("there are no masks to review yet; run 'ResCLIP: segment' first")
     visible = [field for field in ctx.active_fields or () if field in fields]
-    return chosen or (visible or fields)[-1]
+    return checked(chosen or (visible or fields)[-1], "field")
 
 
 def targets_in(ctx: Any) -> list[str]:

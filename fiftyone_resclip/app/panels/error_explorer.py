@@ -14,9 +14,10 @@ from tabulate import tabulate
 
 from fiftyone_resclip.app import models
 from fiftyone_resclip.app.forms import method, words
-from fiftyone_resclip.app.messages import plain, sentence
+from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.colours import palette
+from fiftyone_resclip.fields.names import checked, slug
 
 if TYPE_CHECKING:
     from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
@@ -51,17 +52,19 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
     @plain
     def on_class(self, ctx: Any) -> None:
         """Shows the images with errors on the clicked class."""
+        from fiftyone_resclip.drawing import plots
         from fiftyone_resclip.evaluation.browsing import images_wrong_on
 
-        results, name = _results(ctx), ctx.params["y"]
+        results, name = _results(ctx), plots.name_of(ctx.params["y"])
         _draw_errors(ctx, results, images_wrong_on(results, name), None, f"errors on {name}")
 
     @plain
     def on_cell(self, ctx: Any) -> None:
         """Shows the images of the clicked cell of the confusion matrix, and draws only the pixels of that cell."""
+        from fiftyone_resclip.drawing import plots
         from fiftyone_resclip.evaluation.browsing import images_of_pair
 
-        results, pair = _results(ctx), (ctx.params["y"], ctx.params["x"])
+        results, pair = _results(ctx), (plots.name_of(ctx.params["y"]), plots.name_of(ctx.params["x"]))
         _draw_errors(ctx, results, images_of_pair(results, *pair), pair, f"{pair[0]} taken for {pair[1]}")
 
     @plain
@@ -110,7 +113,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
             else:
                 self._show(panel, ctx, keys)
         except Exception as error:
-            panel.view("problem", types.Warning(label=sentence(error)))
+            warn(panel, "problem", sentence(error))
         return types.Property(panel, view=types.View())
 
     def _show(self, panel: types.Object, ctx: Any, keys: list[str]) -> None:
@@ -120,7 +123,10 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         notes = results.notes()
         if notes:
             more = f"\n\nand {len(notes) - _ROWS} more" if len(notes) > _ROWS else ""
-            panel.md("Ignored or changed in the count:\n" + "\n".join(f"- {note}" for note in notes[:_ROWS]) + more, name="notes")
+            panel.md(
+                "Ignored or changed in the count:\n" + "\n".join(f"- {verbatim(note)}" for note in notes[:_ROWS]) + more,
+                name="notes",
+            )
         _bars(panel, results, self.on_class)
         self._confusions(panel, results, state)
         panel.btn("worst", label="Worst images first", on_click=self.on_worst)
@@ -176,7 +182,7 @@ def _keys(ctx: Any) -> list[str]:
 
 def _results(ctx: Any, name: str = "eval_key") -> SemanticEvaluationResults:
     key = ctx.panel_state.get(name) or next(iter(_keys(ctx)), None)
-    if key is None or not ctx.dataset.has_evaluation(key):
+    if key is None or not ctx.dataset.has_evaluation(checked(key, "run")):
         raise DatasetError("this evaluation no longer exists; choose another")
     results: SemanticEvaluationResults | None = ctx.dataset.load_evaluation_results(
         key, cache=False
@@ -230,7 +236,7 @@ def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: 
         return
     prefix = "frames." if config.gt_field.startswith("frames.") else ""
     field = f"{prefix}{results.key}_errors"
-    folder = Path(fo.config.default_dataset_dir) / "resclip" / ctx.dataset.name / field
+    folder = Path(fo.config.default_dataset_dir) / "resclip" / slug(ctx.dataset.name) / slug(field)
     write_error_masks(
         view.limit(_DRAWN), config.pred_field, config.gt_field, field, folder,
         pair=pair, ignore_index=config.ignore_index, mapping=config.mapping, progress=False,
@@ -260,5 +266,6 @@ def _words_table(ctx: Any) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    """Formats rows as a Markdown table."""
-    return str(tabulate(rows, headers, tablefmt="github", stralign=None, disable_numparse=True))
+    """Formats rows as a Markdown table, which shows the cells unchanged."""
+    cells = [[verbatim(cell) for cell in row] for row in rows]
+    return str(tabulate(cells, headers, tablefmt="github", stralign=None, disable_numparse=True))

@@ -11,7 +11,7 @@ from fiftyone.operators import types
 
 from fiftyone_resclip.app import models
 from fiftyone_resclip.app.forms import method, words
-from fiftyone_resclip.app.messages import plain, sentence
+from fiftyone_resclip.app.messages import plain, sentence, warn
 from fiftyone_resclip.app.operators.segment import SEGMENT_URI
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.explore import saved_vocabularies
@@ -79,7 +79,7 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
             self._show(panel, ctx)
             method.ask(panel, state, method.first_model(), on_change=self.show_again)
         except Exception as error:
-            panel.view("problem", types.Warning(label=sentence(error)))
+            warn(panel, "problem", sentence(error))
         panel.str("name", label="Save these words as", on_change=self.show_again)
         panel.btn("save", label="Save", on_click=self.on_save)
         panel.btn("apply", label="Apply to view", on_click=self.on_apply, variant="contained")

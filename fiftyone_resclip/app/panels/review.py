@@ -9,7 +9,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_resclip.app.messages import plain, sentence
+from fiftyone_resclip.app.messages import plain, sentence, warn
 from fiftyone_resclip.app.operators.verdicts import field_in, targets_in
 from fiftyone_resclip.fields.schema import mask_fields
 
@@ -63,7 +63,7 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         try:
             self._show(panel, ctx)
         except Exception as error:
-            panel.view("problem", types.Warning(label=sentence(error)))
+            warn(panel, "problem", sentence(error))
         return types.Property(panel, view=types.View())
 
     def _show(self, panel: types.Object, ctx: Any) -> None:

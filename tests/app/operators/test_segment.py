@@ -151,11 +151,11 @@ def test_the_form_says_what_will_run(make_dataset: MakeDataset, make_context: Ma
 def test_each_source_of_words_gives_its_classes(make_dataset: MakeDataset, make_context: MakeContext, tmp_path: Path) -> None:
     dataset = make_dataset(1)
     dataset.default_classes = ["cloth", "snow"]
-    (tmp_path / "words").write_text("ground: snow, gravel\nred cloth\n")
+    (tmp_path / "words.txt").write_text("ground: snow, gravel\nred cloth\n")
     saved_vocabularies.save("mine", Vocabulary.parse("blue cloth\nground: gravel, asphalt"))
     for number, (params, expected) in enumerate(
         (
-            ({"words_from": "file", "class_file": str(tmp_path / "words")}, ["ground", "red cloth"]),
+            ({"words_from": "file", "class_file": str(tmp_path / "words.txt")}, ["ground", "red cloth"]),
             ({"words_from": "field", "class_field": "ground_truth"}, list(dataset.mask_targets["ground_truth"].values())),
             ({"words_from": "dataset"}, ["cloth", "snow"]),
             ({"words_from": "saved", "vocabulary": "mine"}, ["blue cloth", "ground"]),
