@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fiftyone_resclip.errors import StorageError
+from fiftyone_resclip.fields.names import slug
 from fiftyone_resclip.fields.private import dataset_id
 
 
@@ -25,12 +26,12 @@ def mask_path(output_dir: str | Path, dataset: Any, field: str, name: str) -> Pa
     Returns:
         an absolute path
     """
-    return Path(output_dir).expanduser().absolute() / str(dataset_id(dataset)) / field / f"{name}.png"
+    return Path(output_dir).expanduser().absolute() / str(dataset_id(dataset)) / slug(field) / f"{name}.png"
 
 
 def is_own(path: str | None, dataset: Any, field: str) -> bool:
     """Returns whether a mask file belongs to a field of a dataset, according to :func:`mask_path`."""
-    return path is not None and Path(path).parts[-3:-1] == (str(dataset_id(dataset)), field)
+    return path is not None and Path(path).parts[-3:-1] == (str(dataset_id(dataset)), slug(field))
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import ConfigError, DatabaseError, DatasetError
-from fiftyone_resclip.fields import masks
+from fiftyone_resclip.fields import masks, names
 from fiftyone_resclip.fields.mask_files import storing
 from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import dataset_of, root_dataset_of
@@ -167,6 +167,7 @@ def iter_label(
     if batch_size is not None and batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1, but got {batch_size}; leave it out to let the device decide")
     _check(samples)
+    label_field = names.checked(label_field, "field")
     folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
     current = Pass(
         samples, label_field, model.mask_targets, recipe_of(model), overwrite=overwrite, output_dir=folder, shard=checked(shard)

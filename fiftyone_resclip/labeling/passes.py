@@ -132,7 +132,9 @@ class Pass:
                 self._clear()
                 run = self._with_new_pass(run)
             self._declare()
-            last = {**run.passes[-1], "ended": None}
+            last, mine = run.passes[-1], self.shard[0]
+            begun, stopped = sorted({*last["begun"], mine}), [shard for shard in last["stopped"] if shard != mine]
+            last = {**last, "begun": begun, "stopped": stopped}
             runs.save_run(self.dataset, replace(run, versions=versions(), passes=(*run.passes[:-1], last)))
             self._key = run.key
 
@@ -175,12 +177,12 @@ class Pass:
                 return
             last, known = run.passes[-1], dict(run.passes[-1]["failures"])
             known.update(failures)
-            done = sorted({*last["done"], *([self.shard[0]] if is_complete else [])})
+            how = "done" if is_complete else "stopped"
             labelled = len(self.samples.exists(self.label_field))
             now = {
                 **last,
                 "ended": _now(),
-                "done": done,
+                how: sorted({*last[how], self.shard[0]}),
                 "labelled": labelled,
                 "failed": len(known),
                 "failures": dict(list(known.items())[:_FAILURES_KEPT]),
@@ -264,7 +266,9 @@ class Pass:
             "images": len(self.samples),
             "overwrite": self.overwrite,
             "shards": self.shard[1],
+            "begun": [],
             "done": [],
+            "stopped": [],
             "labelled": 0,
             "failed": 0,
             "failures": {},

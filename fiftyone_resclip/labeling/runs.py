@@ -223,9 +223,10 @@ def _load(dataset: fo.Dataset, key: str) -> LabelRun:
 def _state(dataset: fo.Dataset, label_field: str, passes: tuple[Mapping[str, Any], ...]) -> State:
     if writers.alive(dataset, label_field):
         return "running"
-    if not passes or len(passes[-1]["done"]) == passes[-1]["shards"]:
+    last = passes[-1]
+    if len(last["done"]) == last["shards"]:
         return "finished"
-    return "killed" if passes[-1]["ended"] is None else "stopped"
+    return "killed" if set(last["begun"]) - {*last["done"], *last["stopped"]} else "stopped"
 
 
 def _remove_empty(folder: Path) -> None:
