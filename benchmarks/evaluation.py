@@ -19,6 +19,7 @@ from PIL import Image
 
 from benchmarks.memory import resident_mib
 from benchmarks.timing import seconds
+from fiftyone_resclip.doors import own_database
 from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.evaluation.method import WORKERS
 from fiftyone_resclip.published.provenance import provenance
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    own_database.use()
     origin, cases = provenance(), []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -27,7 +27,7 @@ from benchmarks.memory import resident_mib
 from benchmarks.timing import seconds
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.core.labels import LabelMap
-from fiftyone_resclip.doors.database import require_database
+from fiftyone_resclip.doors import own_database
 from fiftyone_resclip.labeling.label import LabelingReport, label
 from fiftyone_resclip.model import ResCLIPModel, Unreadable, load_model, make_model
 from fiftyone_resclip.presets import default_config
@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--network", choices=("resclip-tiny", ARCHITECTURE), help="only this one; ViT-B/16 takes long on a CPU")
     options = parser.parse_args()
-    require_database()
+    own_database.use()
     origin = provenance()
     all_threads, cases = torch.get_num_threads(), []
     with tempfile.TemporaryDirectory() as folder:

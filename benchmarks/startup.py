@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.timing import seconds
-from fiftyone_resclip.doors.database import require_database
+from fiftyone_resclip.doors import own_database
 from fiftyone_resclip.doors.install import install
 from fiftyone_resclip.published.provenance import provenance
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    require_database()
+    own_database.use()
     origin = provenance()
     figures = {
         "rounds": options.rounds,

@@ -36,8 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("install", help="install the plugin and zoo models into FiftyOne's folders").set_defaults(run=_install)
     commands.add_parser("uninstall", help="remove them again").set_defaults(run=_uninstall)
-    demo = commands.add_parser("demo", help="label and evaluate generated scenes, offline")
-    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for pictures and results")
+    demo = commands.add_parser("demo", help="label and evaluate generated scenes, offline, in a database of its own")
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for pictures, results and the demo's database")
     demo.add_argument("--images", type=int, default=40, help="number of scenes")
     demo.add_argument("--app", action="store_true", help="open the App at the end")
     demo.set_defaults(run=_demo)
@@ -102,6 +102,9 @@ def _uninstall(options: argparse.Namespace) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    from fiftyone_resclip.doors import own_database
+
+    own_database.use(options.out / "database")
     from fiftyone_resclip import demo
 
     demo.run(options.out, options.images, options.app)

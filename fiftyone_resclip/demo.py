@@ -7,8 +7,10 @@ background of VOC20.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.doors.database import require_database
 from fiftyone_resclip.drawing import pictures
+from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 from fiftyone_resclip.fields import masks, schema
@@ -47,13 +50,15 @@ METHODS: Mapping[str, ResCLIPConfig] = {
 }
 
 DATASET_NAME = "resclip-demo"
+#: Key in the dataset's info that says that the demo made it.
+_INFO = "resclip_demo"
 _TRUTH = "ground_truth"
 _VOID = 255
 _FIRST_SCENE = 10_000  # the numbers in the model card come from scenes with lower indices
 
 
 def run(folder: Path, n_images: int = 40, app: bool = False) -> Mapping[str, SemanticEvaluationResults]:
-    """Runs the demo.
+    """Runs the demo in the database that FiftyOne uses; the command ``fiftyone-resclip demo`` gives it one of its own.
 
     Args:
         folder: folder for the pictures and results
@@ -65,6 +70,7 @@ def run(folder: Path, n_images: int = 40, app: bool = False) -> Mapping[str, Sem
 
     Raises:
         DatabaseError: if FiftyOne's database can't be started
+        DatasetError: if there is a dataset of the demo's name that the demo did not make
     """
     require_database()
     print(f"1/4  drawing {n_images} scenes of cloth, with exact ground truth")
@@ -84,7 +90,8 @@ def run(folder: Path, n_images: int = 40, app: bool = False) -> Mapping[str, Sem
     print(table(results))
     print(_farewell(folder))
     if app:
-        fo.launch_app(dataset).wait()
+        with contextlib.suppress(KeyboardInterrupt):
+            fo.launch_app(dataset, port=_app_port()).wait()
     return results
 
 
@@ -97,8 +104,11 @@ def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
 
     Returns:
         the dataset, with a ``ground_truth`` field of masks on disk
+
+    Raises:
+        DatasetError: if there is a dataset of this name that the demo did not make
     """
-    dataset = fo.Dataset(DATASET_NAME, persistent=True, overwrite=True)
+    dataset = _empty_dataset()
     schema.declare_field(dataset, _TRUTH, schema.mask_targets(Vocabulary.parse(list(COLOUR_CLASSES))))
     samples = []
     for index in range(n_images):
@@ -110,6 +120,20 @@ def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
         truth = fo.Segmentation(mask_path=str(mask_path.absolute()))
         samples.append(fo.Sample(filepath=str(image_path.absolute()), **{_TRUTH: truth}))
     dataset.add_samples(samples, progress=False)
+    return dataset
+
+
+def _empty_dataset() -> fo.Dataset:
+    if fo.dataset_exists(DATASET_NAME):
+        if _INFO not in fo.load_dataset(DATASET_NAME).info:
+            raise DatasetError(
+                f"dataset {DATASET_NAME!r} must be one that the demo made, but is another; "
+                f"rename it: fo.load_dataset({DATASET_NAME!r}).name = 'another name'"
+            )
+        fo.delete_dataset(DATASET_NAME)
+    dataset = fo.Dataset()
+    dataset.info = {_INFO: True}
+    dataset.name, dataset.persistent = DATASET_NAME, True  # last, so that a dataset of this name is always known as the demo's
     return dataset
 
 
@@ -167,12 +191,23 @@ def _as_json(config: ResCLIPConfig, result: SemanticEvaluationResults) -> dict[s
     return {**numbers, "config": config.to_dict()}
 
 
+def _app_port() -> int:
+    """Returns the usual port of the App, or a free one if an App runs there, which shows another database."""
+    address = fo.config.default_app_address or "127.0.0.1"
+    with socket.socket() as probe:
+        try:
+            probe.bind((address, fo.config.default_app_port))
+        except OSError:
+            probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
 def _farewell(folder: Path) -> str:
     shown = os.path.relpath(folder)
     return f"""
 Picture: {shown}/overview.png    Numbers: {shown}/report.json
 
-Browse it in the App:      make demo APP=1
+Browse it in the App:      make demo APP=1, or fiftyone-resclip demo --app
 Your own images, with real CLIP weights (open_clip fetches them once):
     import fiftyone as fo, fiftyone_resclip as resclip
     dataset = fo.Dataset.from_images_dir("/path/to/images")

@@ -12,7 +12,6 @@ from pathlib import Path
 _HOME = Path(tempfile.mkdtemp(prefix="resclip-tests-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.update(
-    FIFTYONE_DATABASE_DIR=str(_HOME / "database"),
     FIFTYONE_DATABASE_VALIDATION="false",
     FIFTYONE_DO_NOT_TRACK="true",
     FIFTYONE_SHOW_PROGRESS_BARS="false",
@@ -23,6 +22,10 @@ os.environ.update(
     HF_HUB_OFFLINE="1",
     HF_HOME=str(_HOME / "huggingface"),
 )
+
+from fiftyone_resclip.doors import own_database
+
+own_database.use(_HOME / "database")
 
 import fiftyone as fo
 import numpy as np

@@ -10,6 +10,7 @@ from PIL import Image
 
 from fiftyone_resclip import demo
 from fiftyone_resclip.demo import METHODS
+from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.tiny.scenes import COLOUR_CLASSES
 
 
@@ -31,6 +32,21 @@ def test_the_demo_ends_with_picture_table_and_report(tmp_path: Path, capsys: pyt
         assert dataset.mask_targets[demo.field_of(name)] == dict(enumerate(COLOUR_CLASSES, start=1))
     dataset.delete()
     assert not math.isnan(results["ResCLIP"].miou)
+
+
+def test_a_dataset_of_the_user_is_left_alone_and_one_of_the_demo_is_replaced(tmp_path: Path) -> None:
+    own = fo.Dataset(demo.DATASET_NAME)
+    own.add_sample(fo.Sample(filepath="/data/own.jpg"))
+    try:
+        with pytest.raises(DatasetError, match="dataset 'resclip-demo' must be one that the demo made, but is another; rename"):
+            demo.make_dataset(tmp_path, 1)
+        assert own.values("filepath") == ["/data/own.jpg"]
+        own.name = "another name"
+        assert [len(demo.make_dataset(tmp_path, count)) for count in (1, 2)] == [1, 2]
+        assert len(fo.load_dataset("another name")) == 1
+    finally:
+        own.delete()
+        fo.delete_dataset(demo.DATASET_NAME)
 
 
 def test_fields_of_methods_are_names_and_differ() -> None:

@@ -74,15 +74,16 @@ def folder_of(name: str, work_dir: str | Path | None = None) -> Path:
 def _dataset(name: str, root: Path) -> fo.Dataset:
     full_name, info = f"resclip-{name}", {"name": name, "data_root": str(root)}
     if not fo.dataset_exists(full_name):
-        dataset = fo.Dataset(full_name, persistent=True)
+        dataset = fo.Dataset()
         dataset.info = {_INFO: info}
         schema.declare_field(dataset, GROUND_TRUTH, schema.mask_targets(Vocabulary.preset(name)))
+        dataset.name, dataset.persistent = full_name, True  # last, so that a dataset of this name is always known as ours
         return dataset
     dataset = fo.load_dataset(full_name)
     if dataset.info.get(_INFO) != info:
         raise DatasetError(
             f"dataset {full_name!r} must be this benchmark from {root}, but is {dataset.info.get(_INFO) or 'something else'}; "
-            f"rename or delete it: fo.delete_dataset({full_name!r})"
+            f"rename it: fo.load_dataset({full_name!r}).name = 'another name'"
         )
     return dataset
 

@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import fiftyone as fo
 import pytest
 
 from fiftyone_resclip import cli
@@ -32,7 +31,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Starts an App server with the plugin installed and yields its address."""
     ARTEFACTS.mkdir(exist_ok=True)
-    fo.list_datasets()  # the database must be running before the server needs it
     assert cli.main(["install"]) == 0
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
