@@ -1,6 +1,7 @@
 # make demo    sets up and runs the main job, offline        make test    sets up and passes the tests
 # make check   style, types, layers                          make format  lets ruff put the style right
 # make bench   measures, into benchmarks/results/             APP=1        opens the App after the demo
+# SLOW=1       adds the tests that install the wheel into a fresh environment
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +18,7 @@ demo: $(INSTALLED)
 	$(BIN)/fiftyone-resclip demo --out $(DEMO) $(if $(APP),--app)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(if $(SLOW),-m '')
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
