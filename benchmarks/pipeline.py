@@ -28,7 +28,8 @@ from benchmarks.timing import seconds
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.doors import own_database
-from fiftyone_resclip.labeling.label import LabelingReport, label
+from fiftyone_resclip.labeling.batches import LabelingReport
+from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel, Unreadable, load_model, make_model
 from fiftyone_resclip.presets import default_config
 from fiftyone_resclip.published.provenance import provenance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.core.models as fom
 import fiftyone.core.odm as foo
 
@@ -29,6 +30,14 @@ def dataset_id(dataset: Any) -> Any:
 def database() -> Any:
     """Returns the pymongo database that FiftyOne uses."""
     return foo.get_db_conn()
+
+
+def database_uri() -> str:
+    """Returns the address of the database that FiftyOne uses; that of a ``mongod`` it started itself if none is configured."""
+    if fo.config.database_uri:
+        return str(fo.config.database_uri)
+    host, port = database().client.address
+    return f"mongodb://{host}:{port}"
 
 
 def stored(dataset: Any) -> Any:

@@ -77,6 +77,11 @@ class Pass:
         self.dataset: fo.Dataset = root_dataset_of(samples)
         self.of_frames = isinstance(samples, FramesView)
         self.field = f"frames.{label_field}" if self.of_frames else label_field
+        #: What makes an equal pass over other samples of the same dataset.
+        self.arguments = {
+            "label_field": label_field, "targets": targets, "recipe": recipe, "overwrite": overwrite, "output_dir": output_dir,
+            "shard": shard,
+        }  # fmt: skip
         self.size = 0
         self._key: str | None = None
 
@@ -117,6 +122,21 @@ class Pass:
     def stopped(self) -> bool:
         """Whether someone asked this process to stop."""
         return self._presence.stopped
+
+    def join(self, key: str, writer: Writer) -> None:
+        """Makes this process a helper of the one that began and recorded the pass, and that will record its end.
+
+        Args:
+            key: key of the run
+            writer: the process that began the pass
+        """
+        self._key, self._presence = key, Presence(writer)
+
+    def joint(self) -> tuple[str, Writer]:
+        """Returns what helpers need for :meth:`join`, once the pass is recorded."""
+        if self._key is None:
+            raise RuntimeError("the pass is not recorded yet")
+        return self._key, self._presence.writer
 
     def record(self) -> None:
         """Removes masks that are to be overwritten, declares the field and records the pass; does nothing the second time."""

@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -100,32 +101,36 @@ def test_a_full_disk_ends_the_run_and_costs_nothing(make_dataset: MakeDataset, t
 
 
 @pytest.fixture
-def own_mongod(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
-    """Starts a database that a test may kill, on a port of its own."""
+def own_mongod(tmp_path: Path) -> Iterator[tuple[str, Callable[[], subprocess.Popen[bytes]]]]:
+    """Starts a database that a test may stop and start again, always on the same port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
     program = Path(fo.__file__).parent / "db" / "bin" / "mongod"
     folder = tmp_path / "database"
     folder.mkdir()
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:
-        command = [str(program), "--dbpath", str(folder), "--port", "27899", "--bind_ip", "127.0.0.1"]
+        command = [str(program), "--dbpath", str(folder), "--port", port, "--bind_ip", "127.0.0.1"]
         started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
         return started[-1]
 
-    yield start
+    yield port, start
     for process in started:
         process.kill()
         process.wait()
 
 
 def test_a_database_that_goes_away_for_a_while_is_waited_for(
-    own_mongod: Callable[[], subprocess.Popen[bytes]], make_dataset: MakeDataset
+    own_mongod: tuple[str, Callable[[], subprocess.Popen[bytes]]], make_dataset: MakeDataset
 ) -> None:
     paths = make_dataset(IMAGES).values("filepath")
-    mongod = own_mongod()
+    port, start = own_mongod
+    mongod = start()
     code = f"""
         import os, sys
-        os.environ["FIFTYONE_DATABASE_URI"] = "mongodb://127.0.0.1:27899/?serverSelectionTimeoutMS=2000"
+        os.environ["FIFTYONE_DATABASE_URI"] = "mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS=2000"
         import fiftyone as fo
         from fiftyone_resclip import label, load_model
         dataset = fo.Dataset("away", persistent=True)
@@ -146,7 +151,7 @@ def test_a_database_that_goes_away_for_a_while_is_waited_for(
     process.stdin.write("go\n")
     process.stdin.flush()
     time.sleep(4)
-    own_mongod()
+    start()
     out, err = process.communicate(timeout=120)
     assert out == f"{IMAGES} {IMAGES}\n", err[-2000:]
     assert "FiftyOne's database does not answer; waiting for it" in err

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from fiftyone_resclip.errors import ConfigError, DatasetError
-from fiftyone_resclip.labeling.label import LabelingReport, _Writer, iter_label, label
+from fiftyone_resclip.labeling.batches import LabelingReport, _Writer
+from fiftyone_resclip.labeling.label import iter_label, label
 from fiftyone_resclip.model import PictureReader, ResCLIPModel, load_model
 
 MakeDataset = Callable[..., fo.Dataset]

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from benchmarks.memory import resident_mib
-from fiftyone_resclip.labeling.label import LabelingReport, label
+from fiftyone_resclip.labeling.batches import LabelingReport
+from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import load_model
 from tests.conftest import CLASSES
 

@@ -19,7 +19,7 @@ from fiftyone_resclip.fields.slices import image_slices, select_slice
 from fiftyone_resclip.presets import MODES
 
 if TYPE_CHECKING:
-    from fiftyone_resclip.labeling.label import LabelingReport
+    from fiftyone_resclip.labeling.batches import LabelingReport
     from fiftyone_resclip.labeling.plan import Existing, Plan
 
 _DEFAULT_FIELD = "resclip"

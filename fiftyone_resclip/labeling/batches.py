@@ -1,0 +1,172 @@
+"""Labels images batch by batch and saves each batch: what every process of a run does, local or in a cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import fiftyone as fo
+import torch
+from threadpoolctl import threadpool_limits
+
+from fiftyone_resclip.core.labels import LabelMap
+from fiftyone_resclip.fields import masks
+from fiftyone_resclip.fields.mask_files import storing
+from fiftyone_resclip.fields.patience import patiently
+from fiftyone_resclip.fields.private import dataset_of
+from fiftyone_resclip.labeling.passes import Item, Pass
+from fiftyone_resclip.labeling.pipelining import pipelined
+from fiftyone_resclip.model import ResCLIPModel, Unreadable
+
+
+class Written(NamedTuple):
+    """The outcome of a batch: how many samples got a mask, how many are gone, and the reason for each file that failed."""
+
+    labelled: int
+    gone: int
+    failures: dict[str, str]
+
+
+@dataclass
+class LabelingReport:
+    """The progress and outcome of a run.
+
+    Attributes:
+        total: samples to label
+        labelled: samples that got a mask
+        skipped: samples that had a mask already
+        gone: samples that were deleted while the run was under way
+        failures: reason by file, for images that could not be read
+        seconds: time since the run began
+        stopped: whether someone stopped the run from the App or with :func:`~fiftyone_resclip.labeling.writers.stop_all`
+    """
+
+    total: int = 0
+    labelled: int = 0
+    skipped: int = 0
+    gone: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    stopped: bool = False
+    _started: float = field(default_factory=time.monotonic, repr=False, compare=False)
+
+    def add(self, batch: Written) -> None:
+        """Adds the counts of a finished batch."""
+        self.labelled += batch.labelled
+        self.gone += batch.gone
+        self.failures |= batch.failures
+        self.seconds = time.monotonic() - self._started
+
+    @property
+    def done(self) -> int:
+        """Number of samples that are finished: labelled, failed or gone."""
+        return self.labelled + self.gone + len(self.failures)
+
+    @property
+    def images_per_second(self) -> float:
+        """The rate so far; 0 before the first batch."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        parts = [f"{self.labelled} of {self.total} images labelled in {self.seconds:.0f} s"]
+        if self.skipped:
+            parts.append(f"{self.skipped} had a label already and were left alone")
+        if self.gone:
+            parts.append(f"{self.gone} were deleted in the meantime")
+        if self.stopped:
+            parts.append("stopped; to go on, label the field again with the same settings")
+        parts.extend(f"not labelled: {reason}" for reason in self.failures.values())
+        return "; ".join(parts)
+
+
+def batches(
+    current: Pass,
+    items: list[Item],
+    model: ResCLIPModel,
+    report: LabelingReport,
+    batch_size: int | None,
+    threads: int,
+) -> Iterator[LabelingReport]:
+    """Labels images batch by batch.
+
+    Args:
+        current: the pass that they belong to
+        items: the images
+        model: the model
+        report: is updated
+        batch_size: images per batch; ``None`` lets the device decide
+        threads: number of threads that read images, and of threads that encode masks
+
+    Yields:
+        the report, after each batch that was saved
+
+    Raises:
+        DatasetError: if the dataset or the field was deleted
+        StorageError: if a mask can't be written
+    """
+    reader, writer = model.build_get_item(), _Writer(current, len(model.mask_targets))
+
+    def compute(inputs: list[Any]) -> list[LabelMap | Unreadable]:
+        outcomes = model.label_maps(inputs)
+        patiently(current.record)  # not earlier: a model that can't compute must not cost the masks that it would overwrite
+        return outcomes
+
+    steps = pipelined(
+        items,
+        read=lambda item: reader({"filepath": item.path}),
+        compute=compute,
+        encode=lambda item, outcome: writer.encode(item.id, outcome),
+        write=lambda outcomes: patiently(lambda: writer.write(outcomes)),
+        done=report.add,
+        batch_size=batch_size or model.images_at_once,
+        threads=threads,
+        initializer=_compute_alone,
+    )
+    with closing(steps):
+        for _ in steps:
+            report.stopped = patiently(lambda: current.stopped) and report.done < report.total
+            yield report
+            if report.stopped:
+                break
+
+
+def _compute_alone() -> None:
+    """Keeps torch's loops in this thread from using other processors.
+
+    OpenMP gives each thread that starts a parallel loop its own team of threads. If the teams have more threads than there are
+    processors, all threads sleep between loops instead of spinning, and with few processors the network takes much longer.
+    """
+    torch.get_num_threads()  # initialises the thread now; later, that would undo the limit
+    threadpool_limits(1, user_api="openmp")
+
+
+class _Writer:
+    """Saves masks, to files if there is a folder, otherwise to the database; saves labels to the database."""
+
+    def __init__(self, current: Pass, n_classes: int) -> None:
+        self.current, self.n_classes = current, n_classes
+
+    def encode(self, sample_id: str, outcome: LabelMap | Unreadable) -> tuple[str, fo.Segmentation] | Unreadable:
+        """Makes the label of one sample, and its mask file if there is a folder."""
+        if isinstance(outcome, Unreadable):
+            return outcome
+        with storing(self.current.output_dir):
+            return sample_id, masks.to_segmentation(outcome, self.n_classes, self.current.path(sample_id))
+
+    def write(self, outcomes: list[tuple[str, fo.Segmentation] | Unreadable]) -> Written:
+        """Saves a batch, and checks that it arrived."""
+        unreadable = {outcome.filepath: outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
+        by_id = dict(outcome for outcome in outcomes if not isinstance(outcome, Unreadable))
+        if not by_id:
+            return Written(0, 0, unreadable)
+        # A view of frames copies what is set on it to the videos; select these frames, or each batch would copy all of them.
+        samples = self.current.samples
+        target = samples.select(list(by_id)) if self.current.of_frames else dataset_of(samples)
+        target.set_values(self.current.label_field, by_id, key_field="id")
+        gone = self.current.check(list(by_id), [label.id for label in by_id.values()])
+        for sample_id in gone:
+            self.current.remove(sample_id)
+        return Written(len(by_id) - len(gone), len(gone), unreadable)
