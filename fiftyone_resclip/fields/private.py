@@ -95,3 +95,24 @@ def arguments_of_apply_model() -> dict[str, Any] | None:
     while frame is not None and frame.f_code is not fom.apply_model.__code__:
         frame = frame.f_back  # type: ignore[assignment]  # None after the outermost frame
     return None if frame is None else dict(frame.f_locals)
+
+
+def sample_collection(dataset: Any) -> Any:
+    """Returns the pymongo collection that holds a dataset's samples."""
+    return dataset._sample_collection
+
+
+def write_samples(dataset: Any, operations: list[Any], ids: list[Any]) -> int:
+    """Changes samples in the database and, if they are loaded, in this process.
+
+    Args:
+        dataset: a FiftyOne dataset
+        operations: pymongo's operations on the samples; FiftyOne can't load a sample that has a value in an undeclared field
+        ids: the ids of the samples
+
+    Returns:
+        how many samples were changed
+    """
+    results = foo.bulk_write(operations, sample_collection(dataset))
+    fo.Sample._reload_docs(dataset._sample_collection_name, sample_ids=ids)
+    return sum(result.modified_count for result in results)
