@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
+import fiftyone.utils.labels as foul
 import numpy as np
 import pytest
 
 from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.explore import review
 from fiftyone_resclip.fields import masks, schema
+from fiftyone_resclip.fields.private import dataset_id
 
 MakeDataset = Callable[..., fo.Dataset]
 
@@ -66,8 +70,9 @@ def test_only_kept_labels_are_copied_and_nothing_is_written_over(dataset: fo.Dat
     assert review.undo(dataset, "pred") == "1 labels removed from 'gold'"
     assert [label is not None for label in dataset.values("gold")] == [True, True, False, False, False]
     review.undo(dataset, "pred")  # the mark
-    assert review.undo(dataset, "pred") == "field 'gold' removed"
-    assert not dataset.has_sample_field("gold") and dataset.first().pred is not None
+    assert review.undo(dataset, "pred") == "1 labels removed from 'gold'; 1 that have changed since are still there"
+    assert [label is not None for label in dataset.values("gold")] == [True, False, False, False, False]
+    assert dataset.first().gold.mask.shape == (4, 4) and dataset.first().pred is not None
 
 
 def test_a_copied_mask_file_outlives_its_original(dataset: fo.Dataset, tmp_path: Path) -> None:
@@ -79,8 +84,32 @@ def test_a_copied_mask_file_outlives_its_original(dataset: fo.Dataset, tmp_path:
     review.mark(dataset, "pred", [sample.id], "keep")
     review.copy_kept(dataset, "pred", "gold")
     masks.write_mask(np.zeros((40, 60), np.uint8), path)
-    assert dataset.first().gold.mask_path == str(tmp_path / "masks" / "gold" / f"{sample.id}.png")
+    copy = tmp_path / "masks" / str(dataset_id(dataset)) / "gold" / f"{sample.id}.png"
+    assert dataset.first().gold.mask_path == str(copy)
     assert masks.read_mask(dataset.first().gold).max() == 2
+    review.mark(dataset, "gold", [sample.id], "keep")
+    review.copy_kept(dataset, "gold", "best")
+    assert dataset.first().best.mask_path == str(copy.parents[1] / "best" / copy.name)
+    assert review.undo(dataset, "gold") == "field 'best' removed"
+    assert review.undo(dataset, "pred") == "field 'gold' removed"
+    assert [file.name for file in (tmp_path / "masks").rglob("*")] == [path.name]
+
+
+def convert(dataset: fo.Dataset, label_type: str, instances: bool) -> fo.Dataset:
+    """A clone of the dataset in which FiftyOne's own converter made ``shapes``."""
+    clone = dataset.clone()
+    clone.delete_sample_field("shapes")
+    converter = foul.segmentations_to_detections if label_type == "detections" else foul.segmentations_to_polylines
+    kept = clone.match(fo.ViewField("pred_review") == "keep")
+    mask_types = "thing" if instances else "stuff"
+    converter(kept, "pred", "shapes", mask_targets=clone.mask_targets["pred"], mask_types=mask_types)
+    return clone
+
+
+def facts(dataset: fo.Dataset, field: str) -> Any:
+    """The types and values of a field as they are in the database, without ids."""
+    types = {path: str(kind) for path, kind in dataset.get_field_schema(flat=True).items() if path.startswith(field)}
+    return types, re.sub(r"ObjectId\('\w+'\)", "id", repr([sample.get(field) for sample in dataset._sample_collection.find()]))
 
 
 @pytest.mark.parametrize(("label_type", "plural"), [("detections", fo.Detections), ("polylines", fo.Polylines)])
@@ -94,6 +123,7 @@ def test_kept_labels_become_detections_or_polylines(
     assert [value is not None for value in shapes] == [False, True, False, False, False]
     assert type(shapes[1]) is plural
     assert sorted(shape.label for shape in shapes[1][label_type]) == labels
+    assert facts(dataset, "shapes") == facts(convert(dataset, label_type, instances), "shapes")
     with pytest.raises(DatasetError, match="field 'shapes' already exists"):
         review.convert(dataset, "pred", "shapes", label_type)
     assert review.undo(dataset, "pred") == "field 'shapes' removed"

@@ -12,7 +12,7 @@ from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.schema import mask_fields
 
 if TYPE_CHECKING:
-    from fiftyone_resclip.explore.review import Verdict
+    from fiftyone_resclip.explore.review_verdicts import Verdict
 
 
 def field_in(ctx: Any, chosen: str | None = None) -> str:

@@ -87,7 +87,8 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         if targets_in(ctx):
             panel.md(f"Verdicts apply to {len(targets_in(ctx))} open or selected sample(s).", name="target")
             return
-        first = review.still_open(ctx.view, field).first() if len(review.still_open(ctx.view, field)) else None
+        first = next(iter(review.still_open(ctx.view, field).limit(1)), None)
+        ctx.panel.state.shown = first and first.id
         if first is None:
             panel.md("Every mask of the view has a verdict.", name="target")
             return
@@ -109,7 +110,8 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
             if review.undo(ctx.dataset, field) is None:
                 ctx.ops.notify("There is nothing to undo")
             return
-        ids = targets_in(ctx) or review.still_open(ctx.view, field).limit(1).values("id")
+        shown = ctx.panel_state.get("shown")  # another reviewer may have given it a verdict since
+        ids = targets_in(ctx) or ([shown] if shown else [])
         review.mark(ctx.dataset, field, ids, action)  # type: ignore[arg-type]  # checked there
         following = review.still_open(ctx.view, field).limit(1).values("id")
         if ctx.current_sample and following:

@@ -1,0 +1,189 @@
+"""Stores the steps of a review in FiftyOne's database, so that any process can finish or undo them, even after a kill.
+
+A step is written before it changes anything. It is a small document; the samples that it concerns are in its parts, because there
+may be millions and a document holds 16 MB.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from bson import ObjectId
+from pymongo import ASCENDING
+from pymongo.errors import DuplicateKeyError
+
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.fields.private import database, dataset_id
+
+#: A step's ``_id``, ``kind`` and ``state``, the number of its ``parts``, and what its kind needs. It is "planned" until its parts
+#: are written, then "begun", then "done", and "undoing" until it is gone.
+Step = dict[str, Any]
+Part = dict[str, Any]
+
+Item = TypeVar("Item")
+
+_LEASE_MS = 10_000  # then the holder must have been killed
+_STAY_S = 1.0
+_WAIT_S = 120.0
+_LOST = "this process paused, and another one has taken its turn in the review; look at the review and try again"
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=timezone.utc)
+
+
+def batches(items: list[Item], size: int) -> Iterator[list[Item]]:
+    """Yields the items in lists of at most ``size``."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+class History:
+    """The steps of the review of one field.
+
+    Args:
+        dataset: a FiftyOne dataset
+        label_field: the masks under review
+    """
+
+    def __init__(self, dataset: Any, label_field: str) -> None:
+        self.field = label_field
+        self._review = {"dataset": dataset_id(dataset), "field": label_field}
+        self._owner, self._extended_at = uuid4().hex, 0.0
+        names = ("reviews", "review_steps", "review_parts")
+        self._reviews, self._steps, self._parts = (database()[f"fiftyone_resclip.{name}"] for name in names)
+
+    @property
+    def revision(self) -> int:
+        """A number that grows with every step and every undo."""
+        review = self._reviews.find_one({"_id": self._review})
+        return review["revision"] if review else 0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Lets one writer at a time begin or undo steps, across threads, processes and machines.
+
+        Raises:
+            DatasetError: if another writer does not finish within two minutes
+        """
+        self._prepare()
+        deadline = time.monotonic() + _WAIT_S
+        while not self._extended({"$expr": {"$lt": ["$until", "$$NOW"]}}):
+            if time.monotonic() > deadline:
+                raise DatasetError(f"another process has been reviewing {self.field!r} for {_WAIT_S:.0f} s; try again later")
+            time.sleep(random.uniform(0.005, 0.03))
+        try:
+            yield
+        finally:
+            self._reviews.update_one({"_id": self._review, "owner": self._owner}, {"$set": {"until": _LONG_AGO}})
+
+    def stay(self) -> None:
+        """Keeps the turn for another while; called between the parts of a long step.
+
+        Raises:
+            DatasetError: if this process paused for so long that another one took the turn and finished or removed its step
+        """
+        if time.monotonic() - self._extended_at > _STAY_S and not self._extended({"owner": self._owner}):
+            raise DatasetError(_LOST)
+
+    def begin(self, kind: str, parts: Iterable[Mapping[str, Any]], **facts: Any) -> Step | None:
+        """Writes down everything that a step is about to do.
+
+        Args:
+            kind: what the step does
+            parts: the samples of the step in parts of less than 1 MB, computed once the step can be found by other processes
+            facts: what its kind needs to know
+
+        Returns:
+            the step; ``None`` if it would do nothing
+        """
+        step = {**self._review, "_id": ObjectId(), "kind": kind, "state": "planned", "number": self._grown(), **facts}
+        self._steps.insert_one(step)
+        try:
+            written = 0
+            for part in parts:
+                self._parts.insert_one({**self._review, "step": step["_id"], "number": written, **part})
+                written += 1
+                self.stay()
+        except BaseException:
+            self.forget(step)
+            raise
+        if not written and not facts.get("new"):
+            self.forget(step)
+            return None
+        if not self._move(step, "planned", "begun", parts=written):
+            raise DatasetError(_LOST)
+        return {**step, "state": "begun", "parts": written}
+
+    def finish(self, step: Step) -> None:
+        """Marks a begun step as done."""
+        self._move(step, "begun", "done")
+
+    def claim(self) -> Step | None:
+        """Starts to undo the newest step, which no other process can undo then; ``None`` if there is no step."""
+        newest = self._steps.find_one_and_update(
+            {**self._review, "state": {"$in": ["begun", "done"]}}, {"$set": {"state": "undoing"}}, sort=[("number", -1)]
+        )
+        if newest:
+            self._grown()
+        return newest  # type: ignore[no-any-return]
+
+    def forget(self, step: Step) -> None:
+        """Removes a step and its parts."""
+        self._parts.delete_many({"step": step["_id"]})
+        self._steps.delete_one({"_id": step["_id"]})
+
+    def interrupted(self) -> list[Step]:
+        """Lists the steps that are not done, oldest first."""
+        unfinished = {"$in": ["planned", "begun", "undoing"]}
+        return list(self._steps.find({**self._review, "state": unfinished}, sort=[("number", ASCENDING)]))
+
+    def writers(self, to_field: str) -> list[Step]:
+        """Lists the steps, of the reviews of all fields, that are making labels in a field."""
+        of_dataset = {"dataset": self._review["dataset"], "state": {"$in": ["planned", "begun"]}}
+        return list(self._steps.find({**of_dataset, "to_field": to_field}))
+
+    def goes_on(self, step: Step) -> bool:
+        """Whether nobody has undone a step."""
+        return self._steps.find_one({"_id": step["_id"], "state": {"$in": ["begun", "done"]}}) is not None
+
+    def parts(self, step: Step) -> Iterator[Part]:
+        """Yields the parts of a step, one query each, because a cursor does not live as long as a long step."""
+        for number in range(step.get("parts", 0)):
+            part = self._parts.find_one({"step": step["_id"], "number": number})
+            if part:
+                yield part
+
+    def add(self, part: Part, name: str, values: Mapping[str, Any]) -> None:
+        """Adds values to a mapping in a part, in the database and here."""
+        self._parts.update_one({"_id": part["_id"]}, {"$set": {f"{name}.{key}": value for key, value in values.items()}})
+        part[name] = {**part.get(name, {}), **values}
+
+    def _prepare(self) -> None:
+        """Creates the review; the first time, also the indices, and removes the reviews of deleted datasets."""
+        new = {"$setOnInsert": {"dataset": self._review["dataset"], "revision": 0, "until": _LONG_AGO}}
+        with suppress(DuplicateKeyError):
+            if self._reviews.update_one({"_id": self._review}, new, upsert=True).upserted_id is None:
+                return
+        self._steps.create_index([(name, ASCENDING) for name in ("dataset", "field", "state", "number")])
+        self._parts.create_index([("step", ASCENDING), ("number", ASCENDING)])
+        gone = set(self._reviews.distinct("dataset")) - set(database().datasets.distinct("_id"))
+        for collection in (self._parts, self._steps, self._reviews):
+            collection.delete_many({"dataset": {"$in": list(gone)}})
+
+    def _extended(self, condition: Mapping[str, Any]) -> bool:
+        """Takes or keeps the turn if the condition holds, by the clock of the database."""
+        self._extended_at = time.monotonic()
+        lease = {"owner": self._owner, "until": {"$add": ["$$NOW", _LEASE_MS]}}
+        return bool(self._reviews.update_one({"_id": self._review, **condition}, [{"$set": lease}]).matched_count)
+
+    def _grown(self) -> int:
+        """Increases the revision and returns what it was."""
+        return int(self._reviews.find_one_and_update({"_id": self._review}, {"$inc": {"revision": 1}})["revision"])
+
+    def _move(self, step: Step, before: str, after: str, **facts: Any) -> bool:
+        moved = self._steps.update_one({"_id": step["_id"], "state": before}, {"$set": {"state": after, **facts}})
+        return bool(moved.matched_count)
