@@ -459,14 +459,6 @@ class TestPaths:
         written = Path(dataset.first()["ev_errors"].mask_path)
         assert written.is_file() and written.parents[3] == inside / "resclip"
 
-    @pytest.mark.parametrize("to_field", ["../up", "/abs/x"])
-    def test_copies_stay_beside_their_masks(self, to_field: str, tmp_path: Path) -> None:
-        label = fo.Segmentation(mask_path=str(tmp_path / "masks" / "1.png"))
-        (tmp_path / "masks").mkdir()
-        Path(label.mask_path).write_bytes(b"mask")
-        copy = review._copied(label, f"{tmp_path}{to_field}" if to_field.startswith("/") else to_field)
-        assert Path(copy.mask_path).parents[1] == tmp_path / "masks"
-
     def test_results_of_a_dataset_stay_in_their_folders(self, make_dataset: MakeDataset, tiny: Backbone, tmp_path: Path) -> None:
         dataset = make_dataset(1)
         dataset.name = "../../../esc trust"
