@@ -16,6 +16,7 @@ from fiftyone_resclip.app.operators import estimate
 from fiftyone_resclip.app.operators.stop import STOP_URI
 from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.slices import image_slices, select_slice
+from fiftyone_resclip.labeling.sharding import Shard, parse
 from fiftyone_resclip.presets import MODES
 
 if TYPE_CHECKING:
@@ -66,13 +67,19 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
 
     @plain_steps
     def execute(self, ctx: Any) -> Iterator[Any]:
-        """Labels batch by batch, saves each batch when it is done, and yields the progress for the App."""
+        """Labels batch by batch, saves each batch when it is done, and yields the progress for the App.
+
+        The form does not ask for a ``shard``; programs that schedule several runs pass it as text, such as ``"0/4"``.
+        """
         from fiftyone_resclip.labeling.label import iter_label
 
         plan, vocabulary = _plan(ctx), words.read(ctx.params, ctx.dataset)
         yield _progress(ctx, 0.0, "Loading the model")
         model = models.in_turn(lambda: models.model(*method.read(ctx.params), vocabulary))
-        steps = iter_label(plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params))
+        shard = parse(ctx.params["shard"]) if ctx.params.get("shard") else None
+        steps = iter_label(
+            plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params), shard=shard
+        )
         with closing(models.by_turns(steps)) as turns:
             for report in turns:
                 yield _progress(ctx, report.done / report.total if report.total else 1.0, _how_far(report))
@@ -92,6 +99,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         mode: str = method.DEFAULT_MODE,
         existing: Existing = "skip",
         output_dir: str | None = None,
+        shard: Shard | None = None,
         **settings: Any,
     ) -> LabelingReport:
         """Labels a collection from Python.
@@ -104,6 +112,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             mode ("full"): one of ``presets.MODES``
             existing ("skip"): what happens to existing masks: ``"skip"``, ``"overwrite"`` or ``"new field"``
             output_dir (None): folder for the mask files; by default the database stores the masks
+            shard (None): as in :func:`fiftyone_resclip.label`
             **settings: as in :func:`fiftyone_resclip.load_model`
 
         Returns:
@@ -116,7 +125,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         method.read({"model": None, "mode": mode})  # refuses an unknown mode
         plan = Plan.of(samples, label_field, existing)
         loaded = load_model(model, classes, **{**MODES[mode].settings, **settings})
-        return label_samples(samples, loaded, plan.label_field, overwrite=plan.overwrite, output_dir=output_dir)
+        return label_samples(samples, loaded, plan.label_field, overwrite=plan.overwrite, output_dir=output_dir, shard=shard)
 
 
 def _ask_slice(inputs: types.Object, ctx: Any) -> None:

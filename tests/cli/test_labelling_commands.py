@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+
+from fiftyone_resclip import cli
+from fiftyone_resclip.cli import label_command
+from fiftyone_resclip.labeling.runs import list_runs, load_run
+
+MakeDataset = Callable[..., fo.Dataset]
+TINY = ("--model", "resclip-tiny", "--no-sfr", "--device", "cpu")
+
+
+def test_a_dataset_is_labelled_and_its_runs_are_kept(
+    make_dataset: MakeDataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = make_dataset(4)
+    dataset.save_view("two", dataset.limit(2))
+    words = tmp_path / "words.txt"
+    words.write_text("cloth: red cloth, blue cloth\nsnow\n")
+    command = ["label", dataset.name, "--classes", str(words), "--field", "pred", *TINY]
+    assert cli.main([*command, "--view", "two", "--output-dir", str(tmp_path / "masks")]) == 0
+    assert "2 of 2 images labelled" in capsys.readouterr().out
+    assert cli.main(command) == 0
+    assert "2 of 2 images labelled" in (out := capsys.readouterr().out)
+    assert "2 had a label already" in out
+    assert (
+        cli.main(["label", dataset.name, "--classes", "gravel, snow", "--field", "other", "--set", "prob_threshold=0.1", *TINY])
+        == 0
+    )
+    assert cli.main(["label", dataset.name, "--classes", "gravel, snow", "--field", "pred", *TINY]) == 1
+    assert "DatasetError: field 'pred' holds 4 masks of other classes (cloth, snow)" in capsys.readouterr().err
+    assert cli.main(["runs", "list", dataset.name]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["other", "pred"]
+    assert cli.main(["runs", "show", dataset.name, "other"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["settings"]["prob_threshold"] == 0.1
+    assert cli.main(["runs", "diff", dataset.name, "pred", "other"]) == 0
+    assert "settings.prob_threshold: 0.0 / 0.1" in capsys.readouterr().out
+    assert cli.main(["runs", "rename", dataset.name, "other", "better"]) == 0
+    assert cli.main(["runs", "delete", dataset.name, "pred"]) == 0
+    assert [run.key for run in list_runs(dataset)] == ["better"]
+    assert not dataset.has_field("pred")
+    assert [path for path in (tmp_path / "masks").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["label", "no-such", "--classes", "a, b"], "there is no dataset 'no-such'"),
+        (["label", "{}", "--classes", "a, b", "--view", "x"], "has no saved view 'x'"),
+        (["label", "{}", "--classes", "a, b", "--shard", "2/2"], "shard must be an index from 0"),
+        (["label", "{}", "--classes", "a, b", "--gpus", "99"], "--gpus must be 'all' or a number from 1 to"),
+        (["runs", "show", "{}", "x"], "labelling run of .* 'x' is unknown"),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_a_sentence(
+    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    name = make_dataset(1).name
+    assert cli.main([argument.format(name) for argument in arguments]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert re.search(message, error), error
+
+
+def test_a_process_for_each_device_labels_its_part(make_dataset: MakeDataset, capfd: pytest.CaptureFixture[str]) -> None:
+    dataset = make_dataset(6)
+    arguments = [
+        "label",
+        dataset.name,
+        "--classes",
+        "red cloth, snow",
+        "--model",
+        "resclip-tiny",
+        "--no-sfr",
+        "--gpus=2",
+        "--device",
+        "x",
+    ]
+    label_command._share(arguments, ["cpu", "cpu"], (0, 1))
+    dataset.reload()
+    assert dataset.count("resclip") == 6
+    run = load_run(dataset, "resclip")
+    assert (run.state, run.passes[-1]["done"]) == ("finished", [0, 1])
+    assert capfd.readouterr().out.count("images labelled") == 2
