@@ -24,13 +24,16 @@ from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import DatasetError, ImageError, VocabularyError
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.exclusive import exclusive
-from fiftyone_resclip.fields.images import network_hw, read_image, to_network
+from fiftyone_resclip.fields.images import read_network_image, to_network
 from fiftyone_resclip.fields.private import arguments_of_apply_model, dataset_of
 from fiftyone_resclip.presets import default_config, preset
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Classes, Vocabulary
 
 logger = logging.getLogger(__name__)
+
+#: Pixels of the largest image whose confidence is kept for each pixel: 8 bytes per pixel, against 2 for a summary.
+_WHOLE_PX = 2**25
 
 
 class Picture(NamedTuple):
@@ -69,17 +72,9 @@ class PictureReader(GetItem):  # type: ignore[misc]  # FiftyOne has no type info
         """Reads one image."""
         path = sample_dict["filepath"]
         try:
-            image = read_image(path)
-            image_hw = (image.height, image.width)
-            small = min(network_hw(image_hw, self.config))
-            if small < self.patch_px:
-                raise ImageError(
-                    f"{path!r} is {image.width}x{image.height} px, too thin: at network size its short side is {small} px, "
-                    f"less than the patch size of {self.patch_px}"
-                )
+            return Picture(*read_network_image(path, self.config, self.patch_px))
         except ImageError as error:
             return Unreadable(path, str(error))
-        return Picture(to_network(image, self.config), image_hw)
 
 
 @dataclass
@@ -189,11 +184,13 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
             args: as for :meth:`predict_all`
 
         Returns:
-            a :class:`LabelMap` per image, on the model's device; an :class:`Unreadable` is logged and returned unchanged
+            a :class:`LabelMap` per image, on the model's device, that of a very large image a summary; an :class:`Unreadable` is
+            logged and returned unchanged
         """
         pictures = [_to_picture(arg, self.segmenter.config) for arg in args]
         readable = [picture for picture in pictures if isinstance(picture, Picture)]
-        label_maps = iter(self.segmenter.segment([p.pixels for p in readable], [p.image_hw for p in readable]))
+        sizes = [picture.image_hw for picture in readable]
+        label_maps = iter(self.segmenter.segment([picture.pixels for picture in readable], sizes, whole_px=_WHOLE_PX))
         for picture in pictures:
             if isinstance(picture, Unreadable):
                 logger.warning("Not labelled: %s", picture.reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -146,12 +147,15 @@ class ResCLIP:
         return torch.autocast(self.backbone.device.type, getattr(torch, precision), enabled=precision != "float32")
 
     @torch.inference_mode()
-    def segment(self, images: Sequence[Tensor], out_sizes: Sequence[tuple[int, int]] | None = None) -> list[LabelMap]:
+    def segment(
+        self, images: Sequence[Tensor], out_sizes: Sequence[tuple[int, int]] | None = None, *, whole_px: float = math.inf
+    ) -> list[LabelMap]:
         """Segments images of any sizes; the results do not depend on how images are batched.
 
         Args:
             images: each ``(3, H, W)`` uint8, already at network size
             out_sizes (None): height and width of each result; by default the size of the image
+            whole_px (inf): a result with more pixels than this is a summary: its confidence is only the mean, and it has no phrases
 
         Returns:
             one :class:`LabelMap` per image; labels index the vocabulary's classes
@@ -161,7 +165,9 @@ class ResCLIP:
         """
         sizes = out_sizes or [(image.shape[1], image.shape[2]) for image in images]
         every = zip(self.image_scores(images), images, sizes, strict=True)
-        return [self.label(self.resized(scores, image, out_hw)) for scores, image, out_hw in every]
+        return [
+            self.label(self.resized(scores, image, out_hw), summary=math.prod(out_hw) > whole_px) for scores, image, out_hw in every
+        ]
 
     @torch.inference_mode()
     def image_scores(self, images: Sequence[Tensor]) -> list[Scores]:
@@ -239,11 +245,12 @@ class ResCLIP:
         resized = upsample(scores.whole()[None], out_hw)
         return WholeScores(refine(resized, guide, steps=setting.steps, dilations=setting.dilations)[0])
 
-    def label(self, scores: Scores) -> LabelMap:
+    def label(self, scores: Scores, *, summary: bool = False) -> LabelMap:
         """Computes the label, confidence and winning phrase of each pixel.
 
         Args:
             scores: cosines at the size of the result
+            summary (False): whether to compute only the labels and the mean confidence
 
         Returns:
             the label map
@@ -255,4 +262,5 @@ class ResCLIP:
             threshold=self.config.prob_threshold,
             fallback=self.vocabulary.fallback,
             min_area=self.config.min_area,
+            summary=summary,
         )

@@ -11,14 +11,18 @@ from torch import Tensor
 from fiftyone_resclip.core.kernels.transfer import sent
 from fiftyone_resclip.core.windows import Scores
 
+#: Pixels that are counted together, so that their 64-bit indices stay small.
+_PIXELS_AT_ONCE = 2**22
+
 
 class LabelMap(NamedTuple):
     """Labels of one image and how certain they are.
 
     Attributes:
         labels: class index per pixel, -1 for no label, ``(H, W)`` int16
-        confidence: probability of the likeliest class, ``(H, W)`` float32 in [0, 1]
-        phrases: index of the winning phrase, even where it is too uncertain to give a label, ``(H, W)`` int16
+        confidence: probability of the likeliest class, ``(H, W)`` float32 in [0, 1]; of a summary only the mean, ``()``
+        phrases: index of the winning phrase, even where it is too uncertain to give a label, ``(H, W)`` int16; of a summary none,
+            ``(0,)``
     """
 
     labels: Tensor
@@ -34,6 +38,7 @@ def label_map(
     threshold: float,
     fallback: int,
     min_area: float = 0.0,
+    summary: bool = False,
 ) -> LabelMap:
     """Computes the class of each pixel.
 
@@ -44,6 +49,7 @@ def label_map(
         threshold: a pixel gets ``fallback`` if its likeliest class has a lower probability than this
         fallback: a class index, or -1 for no label
         min_area (0.0): classes that win less than this share of the image are removed, except the largest
+        summary (False): whether to leave out what is not needed for a mask, which takes a quarter of the memory
 
     Returns:
         labels, confidence and phrases
@@ -53,13 +59,12 @@ def label_map(
         the likeliest phrase of a class, the release builds a ``C x Q x H x W`` tensor
     """
     classes = sent(torch.tensor(phrase_classes, dtype=torch.int16), logits.device)
-    scaled = logits.scaled(logit_scale)
-    result = _winners(scaled, classes, None)
+    scaled, allowed = logits.scaled(logit_scale), None
     if min_area > 0:
-        areas = _pixels_of_each(result.labels, len(classes)) / result.labels.numel()
-        allowed = (areas >= min_area) | (areas == areas.max())
-        result = _winners(scaled, classes, allowed[classes.long()])
-    return result._replace(labels=result.labels.masked_fill(result.confidence < threshold, fallback))
+        won = _winners(scaled, classes, summary=True).labels
+        areas = _pixels_of_each(won, len(classes)) / won.numel()
+        allowed = ((areas >= min_area) | (areas == areas.max()))[classes.long()]
+    return _winners(scaled, classes, allowed, threshold, fallback, summary=summary)
 
 
 def likeliest(logits: Tensor, dim: int, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -80,18 +85,27 @@ def likeliest(logits: Tensor, dim: int, allowed: Tensor | None = None) -> tuple[
     return phrase, confidence
 
 
-def _winners(logits: Scores, classes: Tensor, allowed: Tensor | None) -> LabelMap:
+def _winners(
+    logits: Scores, classes: Tensor, allowed: Tensor | None = None, threshold: float = 0.0, fallback: int = -1, *, summary: bool
+) -> LabelMap:
     """Finds the likeliest allowed phrase of every pixel, and its class: a class is as likely as its likeliest phrase."""
     image_hw, device = logits.image_hw, classes.device
-    labels, phrases = (torch.empty(image_hw, dtype=torch.int16, device=device) for _ in range(2))
-    confidence = torch.empty(image_hw, device=device)
+    labels = torch.empty(image_hw, dtype=torch.int16, device=device)
+    phrases = torch.empty((0,) if summary else image_hw, dtype=torch.int16, device=device)
+    confidence = torch.zeros((), dtype=torch.float64, device=device) if summary else torch.empty(image_hw, device=device)
     for rows, columns, scores in logits.tiles():
-        phrase, confidence[rows, columns] = likeliest(scores, 1, None if allowed is None else allowed[:, None])
-        labels[rows, columns], phrases[rows, columns] = classes[phrase], phrase
-    return LabelMap(labels, confidence, phrases)
+        phrase, certainty = likeliest(scores, 1, None if allowed is None else allowed[:, None])
+        labels[rows, columns] = classes[phrase].masked_fill_(certainty < threshold, fallback)
+        if summary:
+            confidence += certainty.sum(dtype=torch.float64) / labels.numel()
+        else:
+            phrases[rows, columns], confidence[rows, columns] = phrase, certainty
+    return LabelMap(labels, confidence.float(), phrases)
 
 
 def _pixels_of_each(labels: Tensor, n_classes: int) -> Tensor:
     """Counts the pixels of each class, ``(n_classes,)`` int64; :func:`torch.bincount` would wait for a GPU."""
     counts = torch.zeros(n_classes, dtype=torch.int64, device=labels.device)
-    return counts.scatter_add_(0, labels.flatten().long(), counts.new_ones(1).expand(labels.numel()))
+    for part in labels.flatten().split(_PIXELS_AT_ONCE):
+        counts.scatter_add_(0, part.long(), counts.new_ones(1).expand(part.numel()))
+    return counts

@@ -2,41 +2,111 @@
 
 from __future__ import annotations
 
+import mmap
+import threading
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from fiftyone_resclip.config import ResCLIPConfig
-from fiftyone_resclip.core.windows import upsample
+from fiftyone_resclip.core.windows import slices, upsample
 from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.fields.raster import opened
+
+#: An image with more pixels than this is huge: JPEG files are decoded at half size or less, and one image at a time.
+HUGE_PIXELS = 2**26
+_ALONE = threading.Lock()
+_STRIP_PIXELS = 2**21
+
+#: What makes an image of each EXIF orientation upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_QUARTER_TURNS = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 
 
 def read_image(path: str | Path) -> Image.Image:
     """Reads an image file as upright RGB.
 
-    Applies the EXIF orientation, scales 16-bit values to 8 bits, draws transparent pixels on white and converts palettes to RGB.
+    Applies the EXIF orientation, scales 16-bit values to 8 bits, draws transparent pixels on white and converts palettes to RGB. An
+    image whose EXIF data is damaged is used as its pixels lie.
 
     Args:
-        path: file that Pillow can decode
+        path: a regular file in one of :data:`~fiftyone_resclip.fields.raster.FORMATS`
 
     Returns:
         an RGB image, 8 bits per channel
 
     Raises:
-        ImageError: if the file is missing, truncated or not an image; the message has the path and the reason
+        ImageError: if anything about the file fails; the message has the path and the reason
     """
+    with opened(path) as image:
+        return to_rgb(_upright(image))
+
+
+def read_network_image(path: str | Path, config: ResCLIPConfig, least_px: int = 1) -> tuple[Tensor, tuple[int, int]]:
+    """Reads an image file at network size; memory for a large one is little more than Pillow needs to decode it.
+
+    Equals :func:`to_network` of :func:`read_image`, except that a JPEG file of more than :data:`HUGE_PIXELS` is decoded at half, a
+    quarter or an eighth of its size, but at twice the network size at least.
+
+    Args:
+        path: as for :func:`read_image`
+        config: the settings
+        least_px (1): the minimum length of each side at network size
+
+    Returns:
+        ``(3, h, w)`` uint8, and height and width of the upright image
+
+    Raises:
+        ImageError: as for :func:`read_image`, and if the image is too thin
+    """
+    with opened(path) as image:
+        small = min(network_hw((image.height, image.width), config))
+        if small < least_px:
+            raise ImageError(
+                f"it is {image.width}x{image.height} px, too thin: at network size its short side is {small} px, "
+                f"less than the patch size of {least_px}"
+            )
+        if image.width * image.height <= HUGE_PIXELS:
+            upright = _upright(image)
+            return to_network(upright, config), (upright.height, upright.width)
+        with _ALONE:
+            return _read_huge(image, config)
+
+
+def _read_huge(image: Image.Image, config: ResCLIPConfig) -> tuple[Tensor, tuple[int, int]]:
+    whole, enough = image.size, 2 * max(network_hw((image.height, image.width), config))
+    image.draft(None, (enough, enough))
+    shrunk = image.size != whole
+    upright = _upright(image)
+    width, height = whole if shrunk else upright.size
+    turned = shrunk and _turn(image) in _QUARTER_TURNS
+    return to_network(upright, config), (width, height) if turned else (height, width)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Returns what makes a decoded image upright; ``None`` if it is, or if its EXIF data can't be read."""
     try:
-        with Image.open(path) as image:
-            image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
-    except ImageError as error:
-        raise ImageError(f"{str(path)!r} can't be used: {error}") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{str(path)!r} must be a readable image, but: {error}") from error
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # damaged EXIF data raises many types, and says nothing about the pixels
+        return None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -81,15 +151,42 @@ def to_network(image: Image.Image | NDArray[np.uint8], config: ResCLIPConfig) ->
     """Resizes an image as for the published results: bilinear, without antialiasing, rounded to 8-bit values.
 
     Args:
-        image: RGB image or ``(H, W, 3)`` uint8 array
+        image: image of any mode that :func:`to_rgb` converts, or ``(H, W, 3)`` uint8 array
         config: the settings
 
     Returns:
         ``(3, h, w)`` uint8
     """
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    out_hw = network_hw((pixels.shape[1], pixels.shape[2]), config)
-    if out_hw == tuple(pixels.shape[1:]):
-        return pixels.contiguous()
-    # channel by channel, because a photograph in floating point needs a lot of memory
-    return torch.cat([upsample(channel[None, None], out_hw)[0].round().to(torch.uint8) for channel in pixels])
+    height, width = (image.height, image.width) if isinstance(image, Image.Image) else image.shape[:2]
+    out_hw = network_hw((height, width), config)
+    if out_hw == (height, width):
+        return torch.from_numpy(_rgb_rows(image, slice(0, height))).permute(2, 0, 1).contiguous()
+    planes, used = _zeros((3, height, width)), _rows_used(height, out_hw[0])
+    for rows in slices(height, max(_STRIP_PIXELS // width, 1)):
+        if used[rows].any():
+            planes[:, rows][:, used[rows]] = _rgb_rows(image, rows)[used[rows]].transpose(2, 0, 1)
+    return torch.cat([upsample(plane[None, None], out_hw)[0].round().to(torch.uint8) for plane in torch.from_numpy(planes)])
+
+
+def _rgb_rows(image: Image.Image | NDArray[np.uint8], rows: slice) -> NDArray[np.uint8]:
+    """Returns rows of an image, ``(rows, W, 3)``."""
+    if isinstance(image, Image.Image):
+        return np.array(to_rgb(image.crop((0, rows.start, image.width, rows.stop))))
+    return image[rows].copy()
+
+
+def _rows_used(height: int, out_height: int) -> NDArray[np.bool_]:
+    """Returns which rows a bilinear resize may read: two for each row of the result, and one more on each side."""
+    centres = (np.arange(out_height) + 0.5) * height / out_height
+    used = np.zeros(height, bool)
+    for offset in (-2, -1, 0, 1):
+        used[np.clip(centres.astype(int) + offset, 0, height - 1)] = True
+    return used
+
+
+def _zeros(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Returns an array in which only the rows that are written take memory; a resize to a small size skips most rows."""
+    memory = mmap.mmap(-1, int(np.prod(shape)) * 4)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):  # a huge page spans many rows, and would take memory for all of them
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.float32).reshape(shape)

@@ -5,18 +5,28 @@ FiftyOne reserves 0 for unlabelled pixels, so class index ``i`` is written as va
 
 from __future__ import annotations
 
+import os
+import platform
+import re
+from functools import cache
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import fiftyone as fo
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
 from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.fields.raster import opened
 
 if TYPE_CHECKING:
     from fiftyone_resclip.core.labels import LabelMap
+
+_PARTIAL = ".partial"
+_HOST = re.sub(r"\W", "_", platform.node())
 
 
 def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = None) -> fo.Segmentation:
@@ -31,7 +41,8 @@ def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = Non
         a ``Segmentation`` with ``mask`` (uint8 or uint16) or ``mask_path``, and ``confidence``, the mean over pixels in [0, 1]
     """
     dtype = np.uint8 if n_classes <= 255 else np.uint16
-    mask: NDArray[np.integer] = (label_map.labels.cpu().numpy() + 1).astype(dtype)
+    mask: NDArray[np.integer] = np.empty(tuple(label_map.labels.shape), dtype)
+    np.add(label_map.labels.cpu().numpy(), 1, out=mask, casting="unsafe")  # without a copy in between: masks can be huge
     confidence = round(float(label_map.confidence.mean()), 4)
     if path is None:
         return fo.Segmentation(mask=mask, confidence=confidence)
@@ -41,16 +52,37 @@ def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = Non
 
 
 def write_mask(mask: NDArray[np.integer], path: Path) -> None:
-    """Writes a mask as PNG, first to a temporary file, so that no reader sees half a file.
+    """Writes a mask as PNG, whole or not at all, whoever else reads or writes the same file at that moment.
+
+    The file is written under a name of its own and then takes its place. A link at ``path`` is replaced, never followed. What writers
+    that were killed left behind in the folder is removed when a process writes to it for the first time.
 
     Args:
         mask: ``(H, W)`` uint8 or uint16
         path: the PNG file; its folder is created if it is missing
+
+    Raises:
+        OSError: if the file can't be written, for example because the disk is full
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    Image.fromarray(mask).save(partial, format="PNG", compress_level=1)
-    partial.replace(path)
+    _remove_leftovers(path.parent, os.getpid())
+    partial = path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.{token_hex(6)}{_PARTIAL}")
+    try:
+        with partial.open("xb") as file:  # "x" refuses files and links that are there
+            Image.fromarray(mask).save(file, format="PNG", compress_level=1)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@cache
+def _remove_leftovers(folder: Path, _process: int) -> None:
+    """Removes partial files whose writer, a process of this host, no longer runs; once per folder and process."""
+    for path in folder.glob(f".*{_PARTIAL}"):
+        *_, host, process, _token = path.name.removesuffix(_PARTIAL).split(".")
+        if host == _HOST and process.isdecimal() and not psutil.pid_exists(int(process)):
+            path.unlink(missing_ok=True)
 
 
 def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.integer]:
@@ -66,13 +98,13 @@ def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.in
         ``(H, W)`` integers
 
     Raises:
-        ImageError: if the file is missing or broken, or the mask is empty, has colours where ids are expected, or ids where
-            colours are expected
+        ImageError: if anything about the mask fails: the file is missing or broken, or the mask is empty, has colours where ids are
+            expected, or ids where colours are expected
     """
     mask: NDArray[np.integer] = _read_file(label.mask_path, colours) if label.mask is None else np.asarray(label.mask)
     if mask.ndim == 3 and mask.shape[2] == 1:
         mask = mask[..., 0]
-    if mask.dtype == bool or (np.issubdtype(mask.dtype, np.floating) and bool((mask == np.round(mask)).all())):
+    if mask.dtype == bool or (np.issubdtype(mask.dtype, np.floating) and bool((np.isfinite(mask) & (mask == np.round(mask))).all())):
         mask = mask.astype(np.int64)
     is_colour = mask.ndim == 3 and mask.shape[2] >= 3
     if is_colour != colours or (mask.ndim != 2 and not is_colour) or not np.issubdtype(mask.dtype, np.integer) or not mask.size:
@@ -85,10 +117,7 @@ def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.in
 
 
 def _read_file(path: str, colours: bool) -> NDArray[np.integer]:
-    try:
-        with Image.open(path) as image:
-            if image.mode == "1":  # becomes 0 and 255, as in FiftyOne
-                return np.asarray(image.convert("L"))
-            return np.asarray(image.convert("RGB") if colours and image.mode == "P" else image)
-    except (OSError, ValueError, SyntaxError, AttributeError, TypeError, Image.DecompressionBombError) as error:
-        raise ImageError(f"mask {path!r} must be a readable image, but: {error}") from error
+    with opened(path, kind="mask ") as image:
+        if image.mode == "1":  # becomes 0 and 255, as in FiftyOne
+            return np.asarray(image.convert("L"))
+        return np.asarray(image.convert("RGB") if colours and image.mode == "P" else image)
