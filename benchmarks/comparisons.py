@@ -144,7 +144,7 @@ def stitch_sides(setting: Setting) -> Sides:
     logits, boxes, case = _windows(setting)
     decide = partial(label_map, logit_scale=case.config.logit_scale, threshold=0.0, fallback=-1)
 
-    def run(stitch: Callable[..., windows.Scores]) -> LabelMap:
+    def run(stitch: Callable[..., windows.ResizableScores]) -> LabelMap:
         return decide(stitch(logits, boxes, case.image_hw).resized(setting.photo_hw), range(len(logits[0])))
 
     sizes = f"{len(boxes)} windows, {len(logits[0])} phrases, {_by(setting.photo_hw)} pixels"

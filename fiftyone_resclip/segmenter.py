@@ -16,11 +16,11 @@ from fiftyone_resclip.clip.batching import Batches
 from fiftyone_resclip.config import STRATEGIES, ResCLIPConfig
 from fiftyone_resclip.core.attention import attention_map, locality_bias
 from fiftyone_resclip.core.feedback import feedback_map
-from fiftyone_resclip.core.kernels import attend, refine, stitch
+from fiftyone_resclip.core.kernels import attend, refined_scores, stitch
 from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.residual import residual_map
 from fiftyone_resclip.core.text import cosines
-from fiftyone_resclip.core.windows import Box, Scores, WholeScores, upsample, window_boxes
+from fiftyone_resclip.core.windows import Box, ResizableScores, Scores, window_boxes
 from fiftyone_resclip.errors import ConfigError, ShapeError
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -155,7 +155,7 @@ class ResCLIP:
         Args:
             images: each ``(3, H, W)`` uint8, already at network size
             out_sizes (None): height and width of each result; by default the size of the image
-            whole_px (inf): a result with more pixels than this is a summary: its confidence is only the mean, and it has no phrases
+            whole_px (inf): a result with more pixels than this is a summary: no phrases, and only the mean confidence
 
         Returns:
             one :class:`LabelMap` per image; labels index the vocabulary's classes
@@ -166,11 +166,12 @@ class ResCLIP:
         sizes = out_sizes or [(image.shape[1], image.shape[2]) for image in images]
         every = zip(self.image_scores(images), images, sizes, strict=True)
         return [
-            self.label(self.resized(scores, image, out_hw), summary=math.prod(out_hw) > whole_px) for scores, image, out_hw in every
+            self.label(self.resized(scores, image, out_hw), summary=math.prod(out_hw) > whole_px)
+            for scores, image, out_hw in every
         ]
 
     @torch.inference_mode()
-    def image_scores(self, images: Sequence[Tensor]) -> list[Scores]:
+    def image_scores(self, images: Sequence[Tensor]) -> list[ResizableScores]:
         """Scores whole images. Windows of equal size share batches, even if they come from different images.
 
         Args:
@@ -192,11 +193,11 @@ class ResCLIP:
             for box in window_boxes((image.shape[1], image.shape[2]), self.config.window)
         ]
         logits = self._crop_logits(padded, crops)
-        result: list[Scores] = []
+        result: list[ResizableScores] = []
         for index, (image, whole) in enumerate(zip(images, padded, strict=True)):
             own = [number for number, crop in enumerate(crops) if crop.image == index]
             stitched = stitch([logits[n] for n in own], [crops[n].box for n in own], (whole.shape[1], whole.shape[2]))
-            result.append(stitched.cropped((image.shape[1], image.shape[2])))
+            result.append(stitched.part(slice(None), slice(image.shape[1]), slice(image.shape[2])))
         return result
 
     def image_logits(self, images: Sequence[Tensor]) -> list[Tensor]:
@@ -227,7 +228,7 @@ class ResCLIP:
         return scores
 
     @torch.inference_mode()
-    def resized(self, scores: Scores, image: Tensor, out_hw: tuple[int, int]) -> Scores:
+    def resized(self, scores: ResizableScores, image: Tensor, out_hw: tuple[int, int]) -> Scores:
         """Resizes scores to the output size, and then applies the final PAMR if the config has one.
 
         Args:
@@ -241,9 +242,7 @@ class ResCLIP:
         setting = self.config.pamr
         if setting is None:
             return scores.resized(out_hw)
-        guide = upsample(self.backbone.normalise(image[None]), out_hw)
-        resized = upsample(scores.whole()[None], out_hw)
-        return WholeScores(refine(resized, guide, steps=setting.steps, dilations=setting.dilations)[0])
+        return refined_scores(scores, self.backbone.normalise(image[None])[0], out_hw, setting)
 
     def label(self, scores: Scores, *, summary: bool = False) -> LabelMap:
         """Computes the label, confidence and winning phrase of each pixel.

@@ -80,12 +80,6 @@ class Scores(Protocol):
     def scaled(self, factor: float) -> Scores:
         """Multiplies all scores."""
 
-    def cropped(self, image_hw: tuple[int, int]) -> Scores:
-        """Removes what lies below and to the right of a size."""
-
-    def resized(self, image_hw: tuple[int, int]) -> Scores:
-        """Resizes bilinearly (``align_corners=False``)."""
-
     def tiles(self) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yields each tile's rows, its columns, and its scores ``(rows, Q, columns)``."""
 
@@ -93,14 +87,36 @@ class Scores(Protocol):
         """Returns all scores, ``(Q, H, W)`` float32."""
 
 
+class ResizableScores(Scores, Protocol):
+    """Scores that can be resized, and of which parts can be taken."""
+
+    @property
+    def phrases(self) -> int:
+        """Number of phrases."""
+
+    def scaled(self, factor: float) -> ResizableScores:
+        """Multiplies all scores."""
+
+    def part(self, phrases: slice, rows: slice, columns: slice) -> ResizableScores:
+        """Returns the scores of some phrases in a part of the image."""
+
+    def resized(self, image_hw: tuple[int, int]) -> ResizableScores:
+        """Resizes bilinearly (``align_corners=False``)."""
+
+
 class WholeScores(NamedTuple):
-    """Scores that are whole in memory: the plain form of :class:`Scores`.
+    """Scores that are whole in memory: the plain form of :class:`ResizableScores`.
 
     Attributes:
         values: ``(Q, H, W)`` float32
     """
 
     values: Tensor
+
+    @property
+    def phrases(self) -> int:
+        """Number of phrases."""
+        return len(self.values)
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -116,9 +132,9 @@ class WholeScores(NamedTuple):
         """Multiplies all scores."""
         return WholeScores(self.values * factor)
 
-    def cropped(self, image_hw: tuple[int, int]) -> WholeScores:
-        """Removes what lies below and to the right of a size."""
-        return WholeScores(self.values[:, : image_hw[0], : image_hw[1]])
+    def part(self, phrases: slice, rows: slice, columns: slice) -> WholeScores:
+        """Returns the scores of some phrases in a part of the image."""
+        return WholeScores(self.values[phrases, rows, columns])
 
     def resized(self, image_hw: tuple[int, int]) -> WholeScores:
         """Resizes bilinearly (``align_corners=False``)."""

@@ -20,7 +20,7 @@ from fiftyone_resclip.fields.raster import opened
 #: An image with more pixels than this is huge: JPEG files are decoded at half size or less, and one image at a time.
 HUGE_PIXELS = 2**26
 _ALONE = threading.Lock()
-_STRIP_PIXELS = 2**21
+_STRIP_PIXELS = 2**20
 
 #: What makes an image of each EXIF orientation upright.
 _TURNS = {
@@ -38,8 +38,8 @@ _QUARTER_TURNS = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 def read_image(path: str | Path) -> Image.Image:
     """Reads an image file as upright RGB.
 
-    Applies the EXIF orientation, scales 16-bit values to 8 bits, draws transparent pixels on white and converts palettes to RGB. An
-    image whose EXIF data is damaged is used as its pixels lie.
+    Applies the EXIF orientation, scales 16-bit values to 8 bits, draws transparent pixels on white and converts palettes to RGB.
+    If the EXIF data is damaged, the image is used as its pixels lie.
 
     Args:
         path: a regular file in one of :data:`~fiftyone_resclip.fields.raster.FORMATS`
@@ -57,8 +57,8 @@ def read_image(path: str | Path) -> Image.Image:
 def read_network_image(path: str | Path, config: ResCLIPConfig, least_px: int = 1) -> tuple[Tensor, tuple[int, int]]:
     """Reads an image file at network size; memory for a large one is little more than Pillow needs to decode it.
 
-    Equals :func:`to_network` of :func:`read_image`, except that a JPEG file of more than :data:`HUGE_PIXELS` is decoded at half, a
-    quarter or an eighth of its size, but at twice the network size at least.
+    Equals :func:`to_network` of :func:`read_image`, except that a JPEG file of more than :data:`HUGE_PIXELS` is decoded at half,
+    a quarter or an eighth of its size, at least twice the network size.
 
     Args:
         path: as for :func:`read_image`
@@ -104,7 +104,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """Returns what makes a decoded image upright; ``None`` if it is, or if its EXIF data can't be read."""
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged EXIF data raises many types, and says nothing about the pixels
         return None
 
@@ -161,11 +161,14 @@ def to_network(image: Image.Image | NDArray[np.uint8], config: ResCLIPConfig) ->
     out_hw = network_hw((height, width), config)
     if out_hw == (height, width):
         return torch.from_numpy(_rgb_rows(image, slice(0, height))).permute(2, 0, 1).contiguous()
-    planes, used = _zeros((3, height, width)), _rows_used(height, out_hw[0])
-    for rows in slices(height, max(_STRIP_PIXELS // width, 1)):
-        if used[rows].any():
-            planes[:, rows][:, used[rows]] = _rgb_rows(image, rows)[used[rows]].transpose(2, 0, 1)
-    return torch.cat([upsample(plane[None, None], out_hw)[0].round().to(torch.uint8) for plane in torch.from_numpy(planes)])
+    used = _rows_used(height, out_hw[0])
+    strips = (rows for rows in slices(height, max(_STRIP_PIXELS // width, 1)) if used[rows].any())
+    read = np.concatenate([_rgb_rows(image, rows)[used[rows]] for rows in strips])
+    plane, resized = _zeros((height, width)), []
+    for channel in range(3):
+        plane[used] = read[..., channel]
+        resized.append(upsample(torch.from_numpy(plane)[None, None], out_hw)[0].round().to(torch.uint8))
+    return torch.cat(resized)
 
 
 def _rgb_rows(image: Image.Image | NDArray[np.uint8], rows: slice) -> NDArray[np.uint8]:

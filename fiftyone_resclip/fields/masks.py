@@ -11,7 +11,7 @@ import re
 from functools import cache
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import numpy as np
@@ -54,8 +54,8 @@ def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = Non
 def write_mask(mask: NDArray[np.integer], path: Path) -> None:
     """Writes a mask as PNG, whole or not at all, whoever else reads or writes the same file at that moment.
 
-    The file is written under a name of its own and then takes its place. A link at ``path`` is replaced, never followed. What writers
-    that were killed left behind in the folder is removed when a process writes to it for the first time.
+    The file is written under a name of its own and then takes its place. A link at ``path`` is replaced, never followed. When a
+    process first writes to a folder, it removes what writers that were killed left there.
 
     Args:
         mask: ``(H, W)`` uint8 or uint16
@@ -98,13 +98,13 @@ def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.in
         ``(H, W)`` integers
 
     Raises:
-        ImageError: if anything about the mask fails: the file is missing or broken, or the mask is empty, has colours where ids are
+        ImageError: if the file is missing or anything fails while it is read, or the mask is empty, has colours where ids are
             expected, or ids where colours are expected
     """
     mask: NDArray[np.integer] = _read_file(label.mask_path, colours) if label.mask is None else np.asarray(label.mask)
     if mask.ndim == 3 and mask.shape[2] == 1:
         mask = mask[..., 0]
-    if mask.dtype == bool or (np.issubdtype(mask.dtype, np.floating) and bool((np.isfinite(mask) & (mask == np.round(mask))).all())):
+    if mask.dtype == bool or (np.issubdtype(mask.dtype, np.floating) and _are_whole(mask)):
         mask = mask.astype(np.int64)
     is_colour = mask.ndim == 3 and mask.shape[2] >= 3
     if is_colour != colours or (mask.ndim != 2 and not is_colour) or not np.issubdtype(mask.dtype, np.integer) or not mask.size:
@@ -114,6 +114,10 @@ def read_mask(label: fo.Segmentation, *, colours: bool = False) -> NDArray[np.in
         red, green, blue = (mask[..., channel].astype(np.int64) for channel in range(3))
         return red << 16 | green << 8 | blue
     return mask
+
+
+def _are_whole(numbers: NDArray[Any]) -> bool:
+    return bool((np.isfinite(numbers) & (numbers == np.round(numbers))).all())
 
 
 def _read_file(path: str, colours: bool) -> NDArray[np.integer]:

@@ -1,13 +1,15 @@
 """Opens picture files that may be damaged or hostile: any failure of a file becomes an :class:`ImageError` with its path.
 
-Three rules keep a file from costing more than itself. It must be a regular file, because opening a pipe waits for its other end. Its
-content, not its name, must be one of :data:`FORMATS`; Pillow would run Ghostscript on an EPS file. And it must not have more pixels
-than :func:`max_pixels` allows, which is checked before a pixel is decoded.
+Three rules keep a file from costing more than itself:
 
-A file that kills the process, by a fault in a decoder or for lack of memory, is not retried in a process of its own. Each image would
-have to be decoded in another process to know which one is at fault, and copied from there, to guard against what none of the files of
-the fuzz tests does; and a process apart would not protect others from the kernel's choice when memory runs out. What is labelled stays
-labelled, so the first sample that has no mask when the run is started again is near the one to take out.
+- It must be a regular file, because opening a pipe waits for its other end.
+- Its content, whatever its name, must be in one of :data:`FORMATS`; Pillow would run Ghostscript on an EPS file.
+- It must not have more pixels than :func:`max_pixels` allows, which is checked before any pixel is decoded.
+
+A file that kills the process, through a fault in a decoder or for lack of memory, is not tried again in a process of its own. To
+know which file it was, every image would have to be decoded in another process and copied from there, and when memory runs out,
+the kernel may still kill a process that did nothing wrong. ``python -X faulthandler`` names such a fault; the file is among the
+first samples that have no mask.
 """
 
 from __future__ import annotations
@@ -26,20 +28,23 @@ from fiftyone_resclip.errors import ConfigError, ImageError
 
 #: Pillow's decoders that run no other program and open no other file. Those that recognise files by little come last.
 FORMATS = (
-    "JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "AVIF", "PPM", "QOI", "ICO", "ICNS", "CUR", "DDS", "PSD", "SGI",
-    "SUN", "BLP", "FTEX", "FLI", "MSP", "PIXAR", "XBM", "XPM", "DCX", "PCX", "IM", "PCD", "SPIDER", "TGA",
+    "JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "AVIF", "PPM", "QOI", "ICO", "ICNS", "CUR", "DDS", "PSD",
+    "SGI", "SUN", "BLP", "FTEX", "FLI", "MSP", "PIXAR", "XBM", "XPM", "DCX", "PCX", "IM", "PCD", "SPIDER", "TGA",
 )  # fmt: skip
 
 #: The environment variable for the limit on pixels.
 MAX_PIXELS_VARIABLE = "FIFTYONE_RESCLIP_MAX_PIXELS"
 _MAX_PIXELS = 178_956_970  # where Pillow itself refuses
 
+#: Opening never waits; on Windows, line ends stay what they are.
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 def max_pixels() -> int:
     """Returns the most pixels an image or mask file may have: ``FIFTYONE_RESCLIP_MAX_PIXELS``, by default 178,956,970.
 
-    A file that reaches the default needs about 1 GiB while it is decoded. A few of Pillow's decoders, such as those of WebP and TIFF,
-    also obey ``PIL.Image.MAX_IMAGE_PIXELS``; a larger limit of ours raises that, too.
+    A file that reaches the default needs about 1 GiB while it is decoded. Some of Pillow's decoders, such as those of WebP and
+    TIFF, also obey ``PIL.Image.MAX_IMAGE_PIXELS``, so a limit above our default raises that, too.
 
     Raises:
         ConfigError: if the variable is not a whole number above 0
@@ -62,8 +67,8 @@ def opened(path: str | Path, kind: str = "") -> Iterator[Image.Image]:
         the image, not yet decoded
 
     Raises:
-        ImageError: if the file is missing, not a regular file, of no known format or too large, and if anything fails in the block,
-            other than a :class:`KeyboardInterrupt` or the like
+        ImageError: if the file is missing, not a regular file, of no known format or too large, or if the block raises an
+            exception; only those that end a program, such as :class:`KeyboardInterrupt`, stay what they are
     """
     try:
         limit = max_pixels()
@@ -83,8 +88,8 @@ def opened(path: str | Path, kind: str = "") -> Iterator[Image.Image]:
 
 def _regular_file(path: str | Path) -> IO[bytes]:
     """Opens a regular file; nothing else is opened, or waited for."""
-    _check_regular(os.stat(path).st_mode)  # noqa: PTH116  # Path() takes fewer kinds of path
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: PTH123, SIM115
+    _check_regular(Path(path).stat().st_mode)
+    file = os.fdopen(os.open(path, os.O_RDONLY | _FLAGS), "rb")
     try:
         _check_regular(os.fstat(file.fileno()).st_mode)  # another file may have taken its place
     except ImageError:
@@ -117,5 +122,6 @@ def _identified(file: IO[bytes]) -> Image.Image:
 def _check_pixels(image: Image.Image, limit: int) -> None:
     if image.width * image.height > limit:
         raise ImageError(
-            f"it has {image.width}x{image.height} pixels, and at most {limit} are allowed; set {MAX_PIXELS_VARIABLE} to allow more"
+            f"it has {image.width}x{image.height} pixels, but at most {limit} in all are allowed; "
+            f"set {MAX_PIXELS_VARIABLE} to allow more"
         )

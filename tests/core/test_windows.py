@@ -63,4 +63,4 @@ def test_upsampling_is_bilinear_over_the_whole_output() -> None:
 def test_whole_scores_stay_as_they_are_and_can_be_cropped() -> None:
     scores = torch.randn(2, 5, 6)
     assert WholeScores(scores).whole() is scores
-    torch.testing.assert_close(WholeScores(scores).cropped((3, 4)).whole(), scores[:, :3, :4])
+    torch.testing.assert_close(WholeScores(scores).part(slice(None), slice(3), slice(4)).whole(), scores[:, :3, :4])

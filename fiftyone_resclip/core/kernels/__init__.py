@@ -7,6 +7,7 @@
 | PAMR | ``pamr.refine`` | :mod:`.gathered_pamr`, on a GPU with :mod:`.triton_pamr`; the formula elsewhere and on large images |
 | draft of SFR | ``feedback.draft_phrases`` | :func:`draft_phrases`: a few phrases at a time, with :mod:`.running_softmax` |
 | path rule | ``path_rule.broken_lines`` | :mod:`.line_tables` |
+| final PAMR | ``windows.upsample``, ``pamr.refine`` | :func:`refined_scores`: in tiles if large, with :mod:`.refined_scores` |
 | stitching | ``windows.stitch`` | :mod:`.mosaic` |
 
 ``tests/core/kernels/test_agreement.py`` compares each pair; ``benchmarks/kernels.py`` measures how much each one gains.
@@ -14,7 +15,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,13 +29,17 @@ from fiftyone_resclip.core.kernels import gathered_pamr, onednn
 from fiftyone_resclip.core.kernels.fused_attention import attend
 from fiftyone_resclip.core.kernels.line_tables import broken_lines
 from fiftyone_resclip.core.kernels.mosaic import stitch
+from fiftyone_resclip.core.kernels.refined_scores import RefinedScores
 from fiftyone_resclip.core.kernels.running_softmax import RunningLikeliest
-from fiftyone_resclip.core.windows import upsample
+from fiftyone_resclip.core.windows import Box, ResizableScores, Scores, WholeScores, upsample
 
-__all__ = ["attend", "broken_lines", "draft_phrases", "linear", "refine", "stitch"]
+__all__ = ["attend", "broken_lines", "draft_phrases", "linear", "refine", "refined_scores", "stitch"]
 
 #: Channels that PAMR refines together: more would not fit the CPU's cache, fewer would leave its vector units idle.
 CHANNELS_AT_ONCE = 32
+
+#: The most values, scores and affinities together, for which the final PAMR works on the whole image: half a GiB of each.
+_WHOLE_VALUES = 2**27
 
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
@@ -64,6 +71,30 @@ def refine(probs: Tensor, image: Tensor, *, steps: int = 10, dilations: Sequence
         chunk = slice(start, start + CHANNELS_AT_ONCE)
         refined[:, chunk] = refinement(probs[:, chunk].float())
     return refined
+
+
+def refined_scores(scores: ResizableScores, image: Tensor, image_hw: tuple[int, int], setting: PAMR) -> Scores:
+    """Resizes the scores of an image and applies PAMR to them.
+
+    Args:
+        scores: the scores of the image
+        image: the image, as for :func:`fiftyone_resclip.core.pamr.refine`, of any size, ``(3, h, w)``
+        image_hw: height and width of the result
+        setting: of PAMR
+
+    Returns:
+        the refined scores; those of a large result are computed on demand, within 1e-5 of what the whole would be
+    """
+    neighbours = 8 * len(setting.dilations)
+    if setting.steps == 0:
+        return scores.resized(image_hw)
+    if math.prod(image_hw) * (scores.phrases + 3 * neighbours) <= _WHOLE_VALUES:
+        resized, guide = upsample(scores.whole()[None], image_hw), upsample(image[None], image_hw)
+        return WholeScores(refine(resized, guide, steps=setting.steps, dilations=setting.dilations)[0])
+    whole = Box(0, 0, image.shape[1], image.shape[2])
+    guides = stitch([image], [whole], (whole.bottom, whole.right)).resized(image_hw)
+    make = partial(_refinement, steps=setting.steps, dilations=setting.dilations)
+    return RefinedScores(scores.resized(image_hw), guides, make, setting.steps * max(setting.dilations), CHANNELS_AT_ONCE)
 
 
 def draft_phrases(draft: Tensor, pixels: Tensor, setting: PAMR | None, logit_scale: float) -> tuple[Tensor, Tensor]:

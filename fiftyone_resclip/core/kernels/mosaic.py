@@ -23,7 +23,7 @@ _TILES = {"cpu": (2**18, 128), "cuda": (2**24, 2**14)}
 class Mosaic(NamedTuple):
     """The scores of an image, kept as patches; pixels are computed on demand.
 
-    It implements :class:`fiftyone_resclip.core.windows.Scores`.
+    It implements :class:`fiftyone_resclip.core.windows.ResizableScores`.
 
     Attributes:
         patches: scores of all windows' patches, top to bottom and left to right, ``(rows, Q, columns)`` float32
@@ -34,6 +34,11 @@ class Mosaic(NamedTuple):
     patches: Tensor
     row_shares: Tensor
     column_shares: Tensor
+
+    @property
+    def phrases(self) -> int:
+        """Number of phrases."""
+        return self.patches.shape[1]
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -49,9 +54,9 @@ class Mosaic(NamedTuple):
         """Multiplies all scores; only patch scores are computed, not those of every pixel."""
         return self._replace(patches=self.patches * factor)
 
-    def cropped(self, image_hw: tuple[int, int]) -> Mosaic:
-        """Removes what lies below and to the right of a size."""
-        return self._replace(row_shares=self.row_shares[:, : image_hw[0]], column_shares=self.column_shares[:, : image_hw[1]])
+    def part(self, phrases: slice, rows: slice, columns: slice) -> Mosaic:
+        """Returns the scores of some phrases in a part of the image; costs next to nothing."""
+        return Mosaic(self.patches[:, phrases], self.row_shares[:, rows], self.column_shares[:, columns])
 
     def resized(self, image_hw: tuple[int, int]) -> Mosaic:
         """Resizes bilinearly (``align_corners=False``); costs next to nothing."""

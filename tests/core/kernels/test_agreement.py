@@ -138,16 +138,16 @@ def test_tiles_of_any_size_are_the_resized_average(
     height: int, width: int, crop: int, data: st.DataObject, out_height: int, out_width: int, values: int
 ) -> None:
     boxes = windows.window_boxes((height, width), Window(crop, data.draw(st.integers(1, crop))))
-    logits = list(torch.randn(len(boxes), 3, 2, 4, generator=torch.Generator().manual_seed(height)))
-    inner = (max(height - 3, 1), max(width - 2, 1))
+    logits = list(torch.randn(len(boxes), 4, 2, 4, generator=torch.Generator().manual_seed(height)))
+    inner = slice(1, 3), slice(height // 4, max(height - 3, 1)), slice(width // 3, max(width - 2, 1))
     plain, mosaic = (
-        stitch(logits, boxes, (height, width)).cropped(inner).scaled(3.0).resized((out_height, out_width))
+        stitch(logits, boxes, (height, width)).part(*inner).scaled(3.0).resized((out_height, out_width))
         for stitch in (windows.stitch, kernels.stitch)
     )
     torch.testing.assert_close(mosaic.whole(), plain.whole(), atol=1e-5, rtol=1e-5)
     assert mosaic.image_hw == plain.image_hw == (out_height, out_width)
     for scores, tiles in ((plain, plain.tiles()), (mosaic, mosaic.tiles((values, 1 + values // 9)))):
-        put = torch.full((3, out_height, out_width), torch.nan)
+        put = torch.full((2, out_height, out_width), torch.nan)
         for rows, columns, tile in tiles:
             put[:, rows, columns] = tile.transpose(0, 1)
         torch.testing.assert_close(put, scores.whole(), atol=1e-5, rtol=1e-5)
@@ -163,3 +163,20 @@ def test_phrases_that_arrive_in_parts_give_the_softmax_over_all(seed: int, at_on
     confidence, phrase = logits.softmax(-1).max(-1)
     assert torch.equal(best.phrase, phrase)
     torch.testing.assert_close(best.confidence, confidence)
+
+
+@pytest.mark.parametrize("setting", [PAMR(3, (1, 2)), PAMR(2, (1, 4)), PAMR(20, (4,))])
+@pytest.mark.parametrize("side", [7, 10, 100])
+def test_tiles_of_the_final_pamr_are_those_of_the_whole(setting: PAMR, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores = kernels.stitch([drawn(generator, 5, 3, 4)], [windows.Box(0, 0, 12, 16)], (12, 16))
+    image, out_hw = drawn(generator, 3, 10, 12), (23, 31)
+    whole = kernels.refined_scores(scores, image, out_hw, setting)
+    monkeypatch.setattr(kernels, "_WHOLE_VALUES", 0)
+    tiled = kernels.refined_scores(scores, image, out_hw, setting)
+    put = torch.full((5, *out_hw), torch.nan)
+    for rows, columns, tile in tiled.scaled(2.0).tiles(side):
+        put[:, rows, columns] = tile.transpose(0, 1)
+    torch.testing.assert_close(put, 2 * whole.whole(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(tiled.whole(), whole.whole(), atol=1e-4, rtol=1e-4)
+    assert torch.equal(put.argmax(0), whole.whole().argmax(0))
