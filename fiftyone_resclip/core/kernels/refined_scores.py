@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from fiftyone_resclip.core.windows import ResizableScores, slices
+from fiftyone_resclip.core.windows import ResizableScores, WholeScores, slices
 
 #: Refines channels of an image, ``(1, c, H, W)``; made from that image, ``(1, 3, H, W)``.
 Refinement: TypeAlias = Callable[[Tensor], Tensor]
@@ -58,12 +58,13 @@ class RefinedScores(NamedTuple):
         """Yields each tile's rows, its columns, and its scores ``(rows, Q, columns)``.
 
         Args:
-            side (None): pixels along a tile; by default as many as a fixed amount of memory allows
+            side (None): pixels along a square that is refined at once; by default as many as a fixed amount of memory allows
         """
         side = side or max(math.isqrt(_TILE_VALUES // self.scores.phrases), 1)
         for rows in slices(self.image_hw[0], side):
             for columns in slices(self.image_hw[1], side):
-                yield rows, columns, self._refined(rows, columns).transpose(0, 1)
+                for band, _, scores in WholeScores(self._refined(rows, columns)).tiles():  # stays in a CPU's cache
+                    yield slice(rows.start + band.start, rows.start + band.stop), columns, scores
 
     def whole(self) -> Tensor:
         """Returns all scores, ``(Q, H, W)`` float32."""
