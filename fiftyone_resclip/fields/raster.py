@@ -29,7 +29,7 @@ from fiftyone_resclip.errors import ConfigError, ImageError
 #: Pillow's decoders that run no other program and open no other file. Those that recognise files by little come last.
 FORMATS = (
     "JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "AVIF", "PPM", "QOI", "ICO", "ICNS", "CUR", "DDS", "PSD",
-    "SGI", "SUN", "BLP", "FTEX", "FLI", "MSP", "PIXAR", "XBM", "XPM", "DCX", "PCX", "IM", "PCD", "SPIDER", "TGA",
+    "SGI", "SUN", "BLP", "FTEX", "FLI", "MSP", "PIXAR", "XBM", "XPM", "DCX", "PCX", "PCD", "SPIDER", "TGA",
 )  # fmt: skip
 
 #: The environment variable for the limit on pixels.
