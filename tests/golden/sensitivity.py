@@ -278,7 +278,7 @@ MISTAKES: tuple[Mistake, ...] = (
     Mistake("position table bilinear", patches=((backbone_module.Backbone, "_positions", interpolated("bilinear", 0.1)),)),
     Mistake(
         "scores up-sampled with aligned corners",
-        patches=tuple((m, "upsample", aligned_corners) for m in (kernels, mosaic, segmenter)),
+        patches=tuple((m, "upsample", aligned_corners) for m in (kernels, mosaic)),
     ),
     Mistake("last window a pixel early", patches=((windows, "_spans", last_window_a_pixel_early),)),
     Mistake("logit scale 1 % too large", lambda config: replace(config, logit_scale=config.logit_scale * 1.01)),
