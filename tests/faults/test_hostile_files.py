@@ -41,7 +41,8 @@ def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_folder_of_a_hundred_files_with_hostile_ones_among_them(tmp_path: Path, ghostscript: Path) -> None:
-    model, folder = load_model("resclip-tiny", CLASSES, device="cpu", window=None, sfr=None, short_side_px=24), tmp_path / "images"
+    model = load_model("resclip-tiny", CLASSES, device="cpu", window=None, sfr=None, short_side_px=24)
+    folder = tmp_path / "images"
     folder.mkdir()
     good, bad = [], []
     for number, write in enumerate([*HOSTILE.values(), *UNUSUAL.values()]):

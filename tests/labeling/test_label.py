@@ -164,7 +164,7 @@ def test_an_image_too_thin_for_a_patch_costs_its_own_label_only(
     dataset.add_sample(fo.Sample(str(tmp_path / "thin.png")))
     report = label(dataset, fast_model, "pred", progress=False)
     assert report.labelled == 1
-    assert "thin.png' is 10000x1 px, too thin" in str(report)
+    assert "thin.png' can't be used: it is 10000x1 px, too thin" in str(report)
 
 
 @pytest.mark.parametrize("kind", ["empty", "path", "wrong field", "video", "group"])
