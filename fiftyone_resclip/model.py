@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,8 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         pictures = [_to_picture(arg, self.segmenter.config) for arg in args]
         readable = [picture for picture in pictures if isinstance(picture, Picture)]
         sizes = [picture.image_hw for picture in readable]
-        label_maps = iter(self.segmenter.segment([picture.pixels for picture in readable], sizes, whole_px=_WHOLE_PX))
+        whole_px = _WHOLE_PX if self.config.confidence_thresh is None else math.inf  # a threshold needs every pixel's confidence
+        label_maps = iter(self.segmenter.segment([picture.pixels for picture in readable], sizes, whole_px=whole_px))
         for picture in pictures:
             if isinstance(picture, Unreadable):
                 logger.warning("Not labelled: %s", picture.reason)

@@ -162,6 +162,16 @@ def test_a_confidence_threshold_removes_pixels_and_never_whole_masks(make_datase
     assert model.config.confidence_thresh is None
 
 
+def test_a_confidence_threshold_removes_pixels_of_very_large_images(
+    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, model = make_dataset(1), load_model("resclip-tiny", CLASSES, device="cpu")
+    dataset.apply_model(model, label_field="all", confidence_thresh=0.2)
+    monkeypatch.setattr("fiftyone_resclip.model._WHOLE_PX", 16)
+    dataset.apply_model(model, label_field="large", confidence_thresh=0.2)
+    np.testing.assert_array_equal(dataset.first().large.mask, dataset.first().all.mask)
+
+
 def test_apply_model_raises_at_a_broken_file_if_failures_are_not_to_be_skipped(
     make_dataset: MakeDataset, fast_model: ResCLIPModel
 ) -> None:
