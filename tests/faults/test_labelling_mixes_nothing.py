@@ -220,7 +220,7 @@ def test_a_model_that_can_not_compute_costs_no_mask(make_dataset: MakeDataset, m
     dataset = make_dataset(3)
     label(dataset, model_of(), "pred")
     before = read(dataset, "pred")
-    monkeypatch.setattr(ResCLIP, "segment", lambda *a: (_ for _ in ()).throw(torch.OutOfMemoryError("no memory left")))
+    monkeypatch.setattr(ResCLIP, "segment", lambda *a, **k: (_ for _ in ()).throw(torch.OutOfMemoryError("no memory left")))
     with pytest.raises(torch.OutOfMemoryError):
         label(dataset, model_of(("gravel",)), "pred", overwrite=True)
     assert same(read(dataset, "pred"), before)
