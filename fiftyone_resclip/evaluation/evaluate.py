@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.matching import match_classes
 from fiftyone_resclip.evaluation.method import SemanticEvaluationConfig
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
@@ -52,7 +51,7 @@ def evaluate(
         boundary (None): width of the band of boundary IoU on each side of a border, in pixels, or below 1 as a share of the
             diagonal; 0.02 in the paper. By default it is not measured
         compute_dice (False): whether samples also get a field ``<key>_dice``
-        overwrite (False): whether to replace a run under the same key
+        overwrite (False): whether to replace a run under the same key, which stays whole until the new one is complete
         progress (None): whether to show a progress bar; by default FiftyOne's setting
 
     Returns:
@@ -64,10 +63,14 @@ def evaluate(
         ConfigError: if a setting is out of range
     """
     match_classes(samples, pred_field, gt_field, ignore_index, mapping)  # our messages are clearer than FiftyOne's
-    if eval_key is not None and not overwrite and samples.has_evaluation(eval_key):
-        raise DatasetError(f"eval key {eval_key!r} is taken; choose another, or pass overwrite=True to replace that run")
     settings = EvaluationSettings(ignore_index, mapping, include_background, boundary, compute_dice)
     results: SemanticEvaluationResults = samples.evaluate_segmentations(
-        pred_field, gt_field, eval_key=eval_key, method=SemanticEvaluationConfig, progress=progress, **vars(settings)
+        pred_field,
+        gt_field,
+        eval_key=eval_key,
+        method=SemanticEvaluationConfig,
+        progress=progress,
+        overwrite=overwrite,
+        **vars(settings),
     )
     return results

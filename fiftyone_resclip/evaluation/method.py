@@ -18,14 +18,17 @@ import fiftyone as fo
 from fiftyone.utils.eval.segmentation import SegmentationEvaluation, SegmentationEvaluationConfig
 
 from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
-from fiftyone_resclip.evaluation.counting import Outcome, Total, count_image, images_of, write_fields
+from fiftyone_resclip.evaluation import storing
+from fiftyone_resclip.evaluation.counting import Outcome, Total, count_image, images_of
 from fiftyone_resclip.evaluation.matching import ClassMatch, match_classes
 from fiftyone_resclip.evaluation.results import FIELDS, SemanticEvaluationResults, per_image
-from fiftyone_resclip.evaluation.settings import EvaluationSettings
-from fiftyone_resclip.fields.private import dataset_of, delete_empty_sidebar_group, is_frame_field
+from fiftyone_resclip.evaluation.run_fields import Figures, fill_view, known_fields, own_fields, placed
+from fiftyone_resclip.evaluation.settings import METHOD, EvaluationSettings
+from fiftyone_resclip.evaluation.staging import Fields, declared
+from fiftyone_resclip.fields.exclusive import exclusive
+from fiftyone_resclip.fields.private import dataset_of, is_frame_field, refresh, reload_samples, root_dataset_of, stored
 
-#: The method's name in ``fo.evaluation_config`` and in ``evaluate_segmentations(method=...)``.
-METHOD = "resclip"
+_OWN_METRICS = ("miou", "worst_class", "unlabelled")  # FiftyOne lists the others
 WORKERS = min(4, os.cpu_count() or 1)  # most of the work is decoding, which releases the GIL
 _AHEAD = 4 * WORKERS
 
@@ -37,19 +40,23 @@ class SemanticEvaluationConfig(SegmentationEvaluationConfig):  # type: ignore[mi
         pred_field: predicted masks
         gt_field: true masks
         custom_metrics (None): FiftyOne's setting of that name
+        overwrite (True): whether to replace a run under the same key; not stored
         **settings: the fields of :class:`~fiftyone_resclip.evaluation.settings.EvaluationSettings`
 
     Raises:
         ConfigError: if a setting is unknown or out of range
     """
 
-    def __init__(self, pred_field: str, gt_field: str, custom_metrics: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, pred_field: str, gt_field: str, custom_metrics: Any = None, *, overwrite: bool = True, **settings: Any
+    ) -> None:
         known = [field.name for field in fields(EvaluationSettings)]
         for name in set(settings) - set(known):
-            raise ConfigError(unknown("evaluation setting", name, [*known, "custom_metrics"]))
+            raise ConfigError(unknown("evaluation setting", name, [*known, "custom_metrics", "overwrite"]))
         chosen = EvaluationSettings(**settings)
         super().__init__(pred_field, gt_field, compute_dice=chosen.compute_dice, custom_metrics=custom_metrics)
         self.__dict__.update(vars(chosen))
+        self._overwrite = overwrite
 
     @property
     def method(self) -> str:
@@ -64,18 +71,13 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         config: the settings
     """
 
+    _stored: Any = None  # results that are in the database as they are
+
     def register_run(self, samples: Any, key: str | None, overwrite: bool = True, cleanup: bool = True) -> None:
         """Only checks whether the run can be stored. FiftyOne's version would replace an earlier run before any mask is read."""
         if key is not None:
-            try:
-                self.validate_run(samples, key, overwrite=overwrite)
-            except ValueError as error:
-                raise DatasetError(f"eval key {key!r} can't be used: {error}") from error
-            taken = set() if samples.has_evaluation(key) else self._owned(samples, key)
-            if taken:
-                raise DatasetError(
-                    f"eval key {key!r} would overwrite existing fields: {', '.join(sorted(taken))}; choose another"
-                )
+            with storing.claimed(root_dataset_of(samples), key):
+                self._replaced(samples, key)
 
     def register_samples(self, samples: Any, eval_key: str | None) -> None:
         """Does nothing: :meth:`evaluate_samples` declares the fields, once it has values for them."""
@@ -112,11 +114,25 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         if not total.images:
             why = next(iter(total.without_truth.values()), "the collection is empty")
             raise DatasetError(f"no sample has a readable mask in {config.gt_field!r}, so nothing can be evaluated: {why}")
+        results = SemanticEvaluationResults.of(samples, config, eval_key, total, backend=self)
         if eval_key is not None:  # only now, because an earlier run under the key must survive if this one fails
-            super().register_run(samples, eval_key)
-            self._declare(samples, eval_key)
-            write_fields(samples, self._named(values, eval_key))
-        return SemanticEvaluationResults.of(samples, config, eval_key, total, backend=self)
+            self._store(samples, eval_key, self._named(values, eval_key), results)
+        return results
+
+    def _store(self, samples: Any, eval_key: str, values: Figures, results: SemanticEvaluationResults) -> None:
+        """Shows run, results and fields in one step. FiftyOne would show the run first and then write the rest."""
+        root, config = root_dataset_of(samples), self.config
+        fields, earlier = own_fields(samples, config, eval_key), self._earlier(samples, eval_key)
+        storing.store(
+            root, eval_key, fields, known_fields(samples, config.gt_field, eval_key), placed(samples, values),
+            storing.description(samples, config), results, lambda: self._replaced(samples, eval_key),
+        )  # fmt: skip
+        self._stored = results
+        if earlier is not None and earlier.custom_metrics:
+            earlier.build().cleanup_custom_metrics(samples, eval_key)
+        if dataset_of(samples) is not root:
+            fill_view(samples, fields, values)
+        reload_samples(dataset_of(samples), values)
 
     def _count(self, samples: Any, total: Total, progress: Any) -> dict[str, dict[int | None, dict[str, Any]]]:
         """Adds all images to ``total``; for a stored run, returns metrics by sample id and frame (``None`` for the sample)."""
@@ -155,38 +171,61 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         """Lists the fields of a run: those that FiftyOne adds and ours."""
         names = super().get_fields(samples, eval_key, include_custom_metrics=include_custom_metrics)
         prefixes = ("", "frames.") if is_frame_field(samples, self.config.gt_field) else ("",)
-        return [*names, *(f"{prefix}{eval_key}_{name}" for prefix in prefixes for name in _OWN_FIELDS)]
+        return [*names, *(f"{prefix}{eval_key}_{name}" for prefix in prefixes for name in _OWN_METRICS)]
+
+    def rename(self, samples: Any, eval_key: str, new_eval_key: str) -> None:
+        """Renames the fields of a run."""
+        with exclusive(root_dataset_of(samples)):
+            super().rename(samples, eval_key, new_eval_key)
 
     def cleanup(self, samples: Any, eval_key: str) -> None:
-        """Deletes the fields of a run."""
-        names = self.get_fields(dataset_of(samples), eval_key, include_custom_metrics=False)
-        ours = [name for name in names if not name.startswith("frames.")]
-        dataset_of(samples).delete_sample_fields(ours, error_level=1)
-        of_frames = [name.removeprefix("frames.") for name in names if name.startswith("frames.")]
-        if of_frames:
-            dataset_of(samples).delete_frame_fields(of_frames, error_level=1)
+        """Deletes a run with its fields. FiftyOne calls this before it deletes the rest; the run must not outlive its fields."""
+        storing.remove(root_dataset_of(samples), eval_key, own_fields(samples, self.config, eval_key))
         self.cleanup_custom_metrics(samples, eval_key)
-        delete_empty_sidebar_group(samples, eval_key)
 
-    def _owned(self, samples: Any, eval_key: str) -> set[str]:
-        """Returns the existing fields that a run under this key would overwrite."""
-        existing = {
-            *dataset_of(samples).get_field_schema(),
-            *(f"frames.{n}" for n in dataset_of(samples).get_frame_field_schema() or ()),
-        }
-        return existing & set(self.get_fields(samples, eval_key, include_custom_metrics=False))
+    def save_run_results(
+        self, samples: Any, key: str | None, run_results: Any, overwrite: bool = True, cache: bool = True
+    ) -> None:
+        """Replaces the results of a stored run. FiftyOne's version deletes the old ones first."""
+        if key is None:
+            return
+        if run_results is not self._stored or self.config.custom_metrics:
+            storing.save_results(root_dataset_of(samples), key, run_results)
+        self._stored = None
+        if cache:
+            getattr(root_dataset_of(samples), self._results_cache_field())[key] = run_results
 
-    def _declare(self, samples: Any, eval_key: str) -> None:
-        super().register_samples(samples, eval_key)
-        adders = [dataset_of(samples).add_sample_field]
-        if is_frame_field(samples, self.config.gt_field):
-            adders.append(dataset_of(samples).add_frame_field)
-        for add in adders:
-            for name, field_cls in _OWN_FIELDS.items():
-                add(f"{eval_key}_{name}", field_cls)
+    def add_fields_to_sidebar_group(self, samples: Any, eval_key: str, omit_fields: Any = None) -> None:
+        """Adds fields of custom metrics; the others are in the group already."""
+        if self.config.custom_metrics:
+            with exclusive(root_dataset_of(samples)):
+                super().add_fields_to_sidebar_group(samples, eval_key, omit_fields)
 
+    def _replaced(self, samples: Any, eval_key: str) -> Fields:
+        """Returns the fields of the run that a run under this key replaces; raises an error if it must not."""
+        root = root_dataset_of(samples)
+        refresh(root)  # another process may have stored or deleted runs
+        if not self.config._overwrite and root.has_evaluation(eval_key):
+            raise DatasetError(f"eval key {eval_key!r} is taken; choose another, or pass overwrite=True to replace that run")
+        try:
+            self.validate_run(root, eval_key)
+        except ValueError as error:
+            raise DatasetError(f"eval key {eval_key!r} can't be used: {error}") from error
+        earlier = self._earlier(samples, eval_key)
+        old: Fields = {} if earlier is None else own_fields(samples, earlier, eval_key)
+        existing = declared(stored(root), own_fields(samples, self.config, eval_key))
+        taken = [f"{level.prefix}{name}" for level, names in existing.items() for name in names if name not in old.get(level, ())]
+        if taken:
+            raise DatasetError(
+                f"eval key {eval_key!r} would overwrite existing fields: {', '.join(sorted(taken))}; choose another"
+            )
+        return old
 
-_OWN_FIELDS = {"miou": fo.FloatField, "worst_class": fo.StringField, "unlabelled": fo.FloatField}
+    def _earlier(self, samples: Any, eval_key: str) -> Any:
+        """Returns the settings of the stored run of this key; ``None`` if there is none."""
+        root = root_dataset_of(samples)
+        return self.get_run_info(root, eval_key).config if root.has_evaluation(eval_key) else None
+
 
 # FiftyOne finds methods by name in this mapping.
 fo.evaluation_config.segmentation_backends.setdefault(

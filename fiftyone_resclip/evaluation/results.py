@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from tabulate import tabulate
 
 from fiftyone_resclip.errors import DatasetError, unknown
-from fiftyone_resclip.evaluation import metrics
+from fiftyone_resclip.evaluation import metrics, storing
 from fiftyone_resclip.evaluation.boundaries import BoundaryCounts
 from fiftyone_resclip.evaluation.counting import Total
 from fiftyone_resclip.evaluation.matching import UNLABELLED
-from fiftyone_resclip.fields.private import is_frame_field
+from fiftyone_resclip.evaluation.run_fields import known_fields
+from fiftyone_resclip.fields.private import is_frame_field, root_dataset_of
 
 #: Metrics stored on each sample; see :func:`per_image`.
 FIELDS = ("accuracy", "precision", "recall", "miou", "worst_class", "unlabelled", "dice")
@@ -66,6 +67,7 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
 
     @classmethod
     def _from_dict(cls, d: dict[str, Any], samples: Any, config: Any, eval_key: str, **kwargs: Any) -> SemanticEvaluationResults:
+        storing.finish(root_dataset_of(samples), eval_key, known_fields(samples, config.gt_field, eval_key))
         results: SemanticEvaluationResults = super()._from_dict(d, samples, config, eval_key, details=d["details"], **kwargs)
         return results
 

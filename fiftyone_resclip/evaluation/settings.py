@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from fiftyone_resclip.evaluation.boundaries import radius_px
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
 
+#: The method's name in ``fo.evaluation_config`` and in ``evaluate_segmentations(method=...)``.
+METHOD = "resclip"
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:

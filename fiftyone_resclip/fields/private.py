@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.frame as fofr
 import fiftyone.core.models as fom
 import fiftyone.core.odm as foo
 
@@ -76,14 +78,42 @@ def stages_of(samples: Any) -> list[str]:
     return [str(stage) for stage in getattr(samples, "_stages", ())]
 
 
+def reload_samples(dataset: Any, sample_ids: Any = None) -> None:
+    """Reloads the samples that this process holds in memory, by default all, after their documents were changed directly."""
+    fo.Sample._reload_docs(dataset._sample_collection_name, sample_ids=sample_ids)
+    if dataset._frame_collection_name:
+        fofr.Frame._reload_docs(dataset._frame_collection_name, sample_ids=sample_ids)
+
+
+def is_frames_view(samples: Any) -> bool:
+    """Returns whether the samples of a collection are frames of videos."""
+    return bool(getattr(samples, "_is_frames", False))
+
+
 def is_frame_field(samples: Any, field: str) -> bool:
     """Returns whether a field belongs to the frames of videos."""
     return bool(samples._is_frame_field(field))
 
 
-def delete_empty_sidebar_group(samples: Any, group: str) -> None:
-    """Removes a group from the App's sidebar if no field is left in it."""
-    samples._delete_empty_sidebar_group(group)
+def sidebar(dataset: Any, group: str, add: Iterable[str] = (), remove: Iterable[str] = ()) -> dict[str, Any]:
+    """Computes the App's sidebar with paths added to a group or removed.
+
+    Args:
+        dataset: a FiftyOne dataset
+        group: name of the group
+        add (()): paths to add
+        remove (()): paths to remove from all groups
+
+    Returns:
+        new values by key of the dataset's document
+    """
+    config = dataset.app_config.copy()
+    config._add_paths_to_sidebar_group(add, group, dataset=dataset)
+    config._delete_paths(remove)
+    if config.sidebar_groups:
+        config.sidebar_groups = [known for known in config.sidebar_groups if known.paths or known.name != group]
+    values = config.to_mongo()
+    return {f"app_config.{name}": values[name] for name in ("active_fields", "sidebar_groups") if values.get(name) is not None}
 
 
 def arguments_of_apply_model() -> dict[str, Any] | None:
