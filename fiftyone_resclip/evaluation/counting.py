@@ -108,8 +108,8 @@ class Image(NamedTuple):
     Attributes:
         frame: number of the frame, from 1; ``None`` for an image
         name: its file, followed by the frame number for a frame
-        truth: a ``Segmentation`` or ``None``
-        prediction: a ``Segmentation`` or ``None``
+        truth: a ``Segmentation``, ``None``, or the error that FiftyOne raised when it loaded the label
+        prediction: the same for the prediction
     """
 
     frame: int | None
@@ -134,8 +134,50 @@ class Pixels(NamedTuple):
     resized: str | None = None
 
 
-def images_of(sample: Any, match: ClassMatch) -> Iterator[Image]:
-    """Yields the image of a sample, or each frame of a video, with its labels."""
+def images_in(view: Any, match: ClassMatch, progress: Any) -> Iterator[tuple[str, Image]]:
+    """Yields the images of a collection, or each frame of its videos. A sample that FiftyOne can't load costs only itself.
+
+    Args:
+        view: a FiftyOne view
+        match: the classes
+        progress: whether to show a progress bar
+
+    Yields:
+        sample ids and images
+    """
+    done = 0
+    while True:
+        try:
+            for sample in view.skip(done).iter_samples(progress=progress):
+                images = list(_images_of(sample, match))
+                yield from ((sample.id, image) for image in images)
+                done += 1
+            return
+        except Exception as error:  # a damaged mask in the database raises whatever its decoder raises
+            yield _unloadable(view.skip(done).limit(1), match, error)
+            done += 1
+
+
+def _unloadable(one: Any, match: ClassMatch, error: Exception) -> tuple[str, Image]:
+    """Returns the image of a sample that FiftyOne can't load, with those of its labels that it can load."""
+    found = list(zip(*one.values(["id", "filepath"]), strict=True))
+    if not found:
+        raise error
+    labels = [_load(one, field.name) for field in (match.truth_field, match.pred_field)]
+    return found[0][0], Image(None, found[0][1], *labels)
+
+
+def _load(one: Any, field: str) -> Any:
+    try:
+        if field.startswith("frames."):
+            raise ImageError(f"a frame of this video has a label in the database that can't be decoded; repair {field!r}")
+        return one.select_fields(field).first()[field]
+    except Exception as error:
+        why = error if isinstance(error, ImageError) else f"its label in {field!r} can't be decoded: {error.__cause__ or error}"
+        return ImageError(str(why))
+
+
+def _images_of(sample: Any, match: ClassMatch) -> Iterator[Image]:
     truth, prediction = match.truth_field.name, match.pred_field.name
     if not match.of_frames:
         yield Image(None, sample.filepath, sample[truth], sample[prediction])
@@ -165,7 +207,7 @@ def read_pixels(image: Image, match: ClassMatch) -> Pixels:
     """Reads the masks of an image; a missing or broken prediction becomes a mask without any class.
 
     Args:
-        image: from :func:`images_of`
+        image: from :func:`images_in`
         match: the classes
 
     Returns:
@@ -189,14 +231,14 @@ def count_image(image: Image, match: ClassMatch, boundary: float | None) -> Outc
     """Counts the pixels of one image.
 
     Args:
-        image: from :func:`images_of`
+        image: from :func:`images_in`
         match: the classes
         boundary: band of boundary IoU; ``None`` to skip it
 
     Returns:
         the outcome; a missing or broken mask is recorded there and raises no error
     """
-    ids = [None if label is None else label.id for label in (image.truth, image.prediction)]
+    ids = [getattr(label, "id", None) for label in (image.truth, image.prediction)]
     outcome = Outcome(image.name, None, image.frame, *ids)
     try:
         pixels = read_pixels(image, match)
@@ -212,6 +254,8 @@ def count_image(image: Image, match: ClassMatch, boundary: float | None) -> Outc
 
 
 def _read(field: MaskField, label: Any) -> Mask:
+    if isinstance(label, ImageError):
+        raise label
     if label is None or not label.has_mask:
         raise ImageError(f"no mask in {field.name!r}")
     return field.read(label)

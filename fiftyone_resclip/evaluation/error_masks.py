@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fiftyone_resclip.errors import DatasetError, ImageError, unknown
-from fiftyone_resclip.evaluation.counting import SAVED_AT_ONCE, images_of, read_pixels, write_fields
+from fiftyone_resclip.evaluation.counting import SAVED_AT_ONCE, images_in, read_pixels, write_fields
 from fiftyone_resclip.evaluation.matching import UNLABELLED, VOID, ClassMatch, match_classes
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
 from fiftyone_resclip.fields import masks, schema
-from fiftyone_resclip.fields.private import dataset_of
+from fiftyone_resclip.fields.exclusive import exclusive
+from fiftyone_resclip.fields.mask_files import mask_path
+from fiftyone_resclip.fields.private import dataset_of, refresh, root_dataset_of
 
 #: Kind of pixel by mask value. *Missed*: the truth has a class, but nothing or background is predicted; *false*: the truth has
 #: background, but another class is predicted; *wrong*: one class is predicted instead of another.
@@ -45,7 +47,7 @@ def write_error_masks(
         pred_field: predicted masks
         gt_field: true masks
         error_field: field for the error masks, created if it is new; starts with ``frames.`` if the other two do
-        output_dir: the files go into its subfolder ``error_field`` and are named by sample id
+        output_dir: the files go into a subfolder for this dataset and field, and are named by sample id
         pair (None): a true and a predicted class (or :data:`~fiftyone_resclip.evaluation.matching.UNLABELLED`); if given, only
             pixels of that pair are marked, with value 1
         ignore_index ("auto"): as in :func:`fiftyone_resclip.evaluate`
@@ -62,26 +64,24 @@ def write_error_masks(
     cell = None if pair is None else _cell(match, pair)
     made_of = [pred_field, gt_field, pair and list(pair), repr(ignore_index), mapping and dict(mapping)]
     _prepare(samples, error_field, TARGETS if pair is None else {1: f"{pair[0]} taken for {pair[1]}"}, match, made_of)
-    folder = Path(output_dir).expanduser().absolute() / error_field
     skipped: dict[str, str] = {}
     short_name = error_field.removeprefix("frames.")
     done: dict[str, dict[int | None, dict[str, fo.Segmentation]]] = {}
-    for sample in samples.select_fields([pred_field, gt_field]).iter_samples(progress=progress):
-        for image in images_of(sample, match):
-            try:
-                pixels = read_pixels(image, match)
-            except ImageError as error:
-                skipped[image.name] = str(error)
-                continue
-            truth, prediction = match.truth_indices(pixels.truth), match.predicted_indices(pixels.prediction)
-            name = sample.id if image.frame is None else f"{sample.id}-{image.frame:06d}"
-            path = folder / f"{name}.png"
-            marked = _kinds(truth, prediction, match) if cell is None else (truth == cell[0]) & (prediction == cell[1])
-            masks.write_mask(marked.astype(np.uint8), path)
-            done.setdefault(sample.id, {})[image.frame] = {short_name: fo.Segmentation(mask_path=str(path))}
-        if len(done) >= SAVED_AT_ONCE:
+    for sample_id, image in images_in(samples.select_fields([pred_field, gt_field]), match, progress):
+        if len(done) >= SAVED_AT_ONCE and sample_id not in done:
             write_fields(samples, done)
             done.clear()
+        try:
+            pixels = read_pixels(image, match)
+        except ImageError as error:
+            skipped[image.name] = str(error)
+            continue
+        truth, prediction = match.truth_indices(pixels.truth), match.predicted_indices(pixels.prediction)
+        name = sample_id if image.frame is None else f"{sample_id}-{image.frame:06d}"
+        path = mask_path(output_dir, root_dataset_of(samples), error_field, name)
+        marked = _kinds(truth, prediction, match) if cell is None else (truth == cell[0]) & (prediction == cell[1])
+        masks.write_mask(marked.astype(np.uint8), path)
+        done.setdefault(sample_id, {})[image.frame] = {short_name: fo.Segmentation(mask_path=str(path))}
     write_fields(samples, done)
     return skipped
 
@@ -109,18 +109,19 @@ def _kinds(truth: NDArray[np.int64], prediction: NDArray[np.int64], match: Class
 def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: ClassMatch, made_of: list[Any]) -> None:
     """Declares the field. Rejects one that holds other masks, and deletes error masks made from other fields or settings."""
     dataset = dataset_of(samples)
-    known = dataset.info.get(_INFO, {})
+    refresh(dataset)  # another process may have declared the field
     if error_field.startswith("frames.") != match.of_frames:
         raise DatasetError(
             f"{error_field!r} must be a field of {'frames' if match.of_frames else 'samples'}, like the compared fields"
         )
     before = dataset.mask_targets.get(error_field)
     if schema.has_masks(dataset, error_field):
-        if before != TARGETS and not (before and len(before) == 1 and " taken for " in before.get(1, "")):
+        of_errors = before == TARGETS or (before and len(before) == 1 and " taken for " in before.get(1, ""))
+        if not of_errors and dataset.count(error_field):  # an empty field may be what a killed process left
             raise DatasetError(f"field {error_field!r} must be new or hold error masks, but it holds others; choose another name")
-        if before != targets or known.get(error_field) != made_of:
+        if before != targets or dataset.info.get(_INFO, {}).get(error_field) != made_of:
             clear = dataset.clear_frame_field if match.of_frames else dataset.clear_sample_field
             clear(error_field.removeprefix("frames."))
     schema.declare_field(dataset, error_field, targets, _PALETTE[: len(targets)] if len(targets) > 1 else _PALETTE[1:2])
-    dataset.info = {**dataset.info, _INFO: {**known, error_field: made_of}}
-    dataset.save()
+    with exclusive(dataset):
+        dataset.info = {**dataset.info, _INFO: {**dataset.info.get(_INFO, {}), error_field: made_of}}

@@ -19,7 +19,7 @@ from fiftyone.utils.eval.segmentation import SegmentationEvaluation, Segmentatio
 
 from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
 from fiftyone_resclip.evaluation import storing
-from fiftyone_resclip.evaluation.counting import Outcome, Total, count_image, images_of
+from fiftyone_resclip.evaluation.counting import Outcome, Total, count_image, images_in
 from fiftyone_resclip.evaluation.matching import ClassMatch, match_classes
 from fiftyone_resclip.evaluation.results import FIELDS, SemanticEvaluationResults, per_image
 from fiftyone_resclip.evaluation.run_fields import Figures, fill_view, known_fields, own_fields, placed
@@ -151,12 +151,11 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         """Yields the images in order, each with the id of its sample; threads read a few of them ahead."""
         waiting: deque[tuple[str, Future[Outcome]]] = deque()
         with ThreadPoolExecutor(WORKERS) as pool:
-            for sample in view.iter_samples(progress=progress):
-                for image in images_of(sample, match):
-                    waiting.append((sample.id, pool.submit(count_image, image, match, self.config.boundary)))
-                    if len(waiting) > _AHEAD:
-                        sample_id, job = waiting.popleft()
-                        yield sample_id, job.result()
+            for owner, image in images_in(view, match, progress):
+                waiting.append((owner, pool.submit(count_image, image, match, self.config.boundary)))
+                if len(waiting) > _AHEAD:
+                    sample_id, job = waiting.popleft()
+                    yield sample_id, job.result()
             yield from ((sample_id, job.result()) for sample_id, job in waiting)
 
     def _named(self, values: Mapping[str, Any], eval_key: str) -> dict[str, dict[int | None, dict[str, Any]]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import fiftyone as fo
@@ -10,6 +12,7 @@ from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.error_masks import TARGETS, write_error_masks
 from fiftyone_resclip.evaluation.matching import UNLABELLED
 from fiftyone_resclip.fields import masks
+from fiftyone_resclip.fields.private import database, dataset_id
 from tests.evaluation.conftest import Make
 
 NAMES = {0: "background", 1: "a", 2: "b"}
@@ -32,7 +35,8 @@ def test_each_pixel_is_right_wrong_missed_false_or_void(dataset: fo.Dataset, tmp
     assert drawn(dataset) == [["right", "wrong", "missed", "missed", "right", "false", "missed", "void"], ["right", "right"]]
     assert [Path(name).name for name in skipped] == ["2.png"]
     assert dataset.mask_targets["errors"] == TARGETS
-    assert sorted(path.stem for path in (tmp_path / "out" / "errors").iterdir()) == sorted(dataset.values("id")[:2])
+    folder = tmp_path / "out" / str(dataset_id(dataset)) / "errors"
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(dataset.values("id")[:2])
     assert [f["path"] for f in dataset.app_config.color_scheme.fields] == ["errors"]
 
 
@@ -79,3 +83,61 @@ def test_errors_of_another_prediction_do_not_stay_and_fields_do_not_share_files(
     assert drawn(dataset)[0][0] == "right" and drawn(dataset, "pair")[0][1] == "a taken for b"
     write_error_masks(dataset.limit(1), "other", "gt", "errors", tmp_path)
     assert dataset.count("errors") == 1
+
+
+def test_a_clone_gets_files_of_its_own(dataset: fo.Dataset, tmp_path: Path) -> None:
+    write_error_masks(dataset, "pred", "gt", "errors", tmp_path)
+    clone = dataset.clone()
+    clone.set_values("pred", list(reversed(clone.values("pred"))))
+    before = drawn(dataset)
+    write_error_masks(clone, "pred", "gt", "errors", tmp_path)
+    assert drawn(dataset) == before != drawn(clone)
+    clone.delete()
+
+
+_KILLED = """
+import os, sys, signal, fiftyone as fo
+from pymongo import monitoring
+
+class Killer(monitoring.CommandListener):
+    left = None
+    def started(self, event):
+        if Killer.left is not None and event.command_name in ("insert", "update", "delete"):
+            Killer.left -= 1
+            if Killer.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+    def succeeded(self, event): pass
+    def failed(self, event): pass
+
+monitoring.register(Killer())
+from fiftyone_resclip.evaluation.error_masks import write_error_masks
+for number in range(1, 40):
+    child = os.fork()
+    if child == 0:
+        dataset = fo.load_dataset(sys.argv[1])
+        Killer.left = number
+        write_error_masks(dataset, "pred", "gt", "errors", sys.argv[2])
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(number, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_killed_call_is_done_again(dataset: fo.Dataset, tmp_path: Path) -> None:
+    write_error_masks(dataset, "pred", "gt", "errors", tmp_path / "whole")
+    whole = drawn(dataset)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _KILLED, dataset.name, str(tmp_path)], text=True, **pipes) as process:
+        assert process.stdin and process.stdout
+        for _ in process.stdout:
+            database()["fiftyone_resclip.locks"].delete_many({})  # they end by themselves after a minute
+            dataset.reload()
+            write_error_masks(dataset, "pred", "gt", "errors", tmp_path)
+            assert drawn(dataset) == whole
+            dataset.delete_sample_field("errors")
+            dataset.mask_targets.pop("errors")
+            dataset.info.clear()
+            dataset.save()
+            process.stdin.write("\n")
+            process.stdin.flush()

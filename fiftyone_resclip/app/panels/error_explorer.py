@@ -17,7 +17,7 @@ from fiftyone_resclip.app.forms import method, words
 from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.colours import palette
-from fiftyone_resclip.fields.names import checked, slug
+from fiftyone_resclip.fields.names import checked
 
 if TYPE_CHECKING:
     from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
@@ -236,7 +236,7 @@ def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: 
         return
     prefix = "frames." if config.gt_field.startswith("frames.") else ""
     field = f"{prefix}{results.key}_errors"
-    folder = Path(fo.config.default_dataset_dir) / "resclip" / slug(ctx.dataset.name) / slug(field)
+    folder = Path(fo.config.default_dataset_dir) / "resclip"
     write_error_masks(
         view.limit(_DRAWN), config.pred_field, config.gt_field, field, folder,
         pair=pair, ignore_index=config.ignore_index, mapping=config.mapping, progress=False,
