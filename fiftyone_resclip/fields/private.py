@@ -67,7 +67,7 @@ def refresh(dataset: Any) -> None:
 
 def _adopt(dataset: Any, documents: dict[str, Any], known: Any) -> None:
     """Teaches a class of samples or frames the stored fields; ``dataset.reload()`` would discard unsaved changes of samples."""
-    for name in documents.keys() - known._fields.keys():
+    for name in [name for name in documents if name not in known._fields]:  # in the stored order
         known._declare_field(dataset, name, documents[name])
     for name in set(known._fields_ordered) - documents.keys() - known.__base__._fields.keys():
         known._undeclare_field(name)

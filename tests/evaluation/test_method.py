@@ -96,6 +96,12 @@ def test_runs_are_renamed_and_deleted_with_their_fields(dataset: fo.Dataset) -> 
     assert not [name for name in dataset.get_field_schema() if name.startswith("other_")]
 
 
+def test_fields_are_listed_in_a_fixed_order(dataset: fo.Dataset) -> None:
+    evaluate(dataset, "pred", "gt", "ev", compute_dice=True)
+    metrics = ("accuracy", "precision", "recall", "dice", "miou", "worst_class", "unlabelled")
+    assert list(dataset.get_field_schema())[-7:] == [f"ev_{name}" for name in metrics]
+
+
 def test_a_view_is_evaluated_alone(dataset: fo.Dataset) -> None:
     result = evaluate(dataset.limit(1), "pred", "gt", "ev")
     assert result.images == 1
