@@ -6,63 +6,37 @@ a killed process left is removed before the next evaluation under the same key.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from copy import deepcopy
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import fiftyone as fo
 from bson import ObjectId, json_util
 from gridfs import GridFS
-from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation import staging
 from fiftyone_resclip.evaluation.settings import METHOD
+from fiftyone_resclip.fields.leases import held
 from fiftyone_resclip.fields.private import database, dataset_id, refresh, reload_samples, sidebar, stored
 
-_LEASE_S = 15.0
 _ATTEMPTS = 3
 
 
-@contextmanager
-def claimed(dataset: fo.Dataset, key: str) -> Iterator[Callable[[], None]]:
+def claimed(dataset: fo.Dataset, key: str) -> AbstractContextManager[Callable[[], None]]:
     """Keeps other processes from storing, replacing or removing the evaluation of a key; waits while one of them does so.
 
     Args:
         dataset: a FiftyOne dataset
         key: the evaluation's key
 
-    Yields:
-        a function that raises a :class:`~fiftyone_resclip.errors.DatasetError` if the claim was lost meanwhile
+    Returns:
+        a context manager, see :func:`~fiftyone_resclip.fields.leases.held`
     """
-    claims, name, owner = database()["fiftyone_resclip.evaluations"], f"{dataset_id(dataset)}/{key}", uuid4().hex
-    while not _claim(claims, name, owner):
-        time.sleep(0.05)
-    released = threading.Event()
-
-    def renew() -> None:
-        while not released.wait(_LEASE_S / 5):
-            with suppress(PyMongoError):  # the main thread reports that the database is away
-                claims.update_one({"_id": name, "owner": owner}, {"$set": {"until": _lease_end()}})
-
-    def check() -> None:
-        if claims.find_one({"_id": name, "owner": owner}) is None:
-            raise DatasetError(f"this process stood still for so long that another one took over {key!r}; evaluate again")
-
-    renewing = threading.Thread(target=renew, daemon=True)
-    renewing.start()
-    try:
-        yield check
-    finally:
-        released.set()
-        renewing.join()
-        claims.delete_one({"_id": name, "owner": owner})
+    return held(f"evaluation/{dataset_id(dataset)}/{key}", f"evaluation {key!r}")
 
 
 def store(
@@ -171,20 +145,6 @@ def save_results(dataset: fo.Dataset, key: str, results: Any) -> None:
     old = database().runs.find_one_and_update({"_id": stored(dataset)["evaluations"][key]}, {"$set": new})
     _delete_results(old)
     refresh(dataset)
-
-
-def _claim(claims: Any, name: str, owner: str) -> bool:
-    """Takes a claim if nobody holds it, or if its holder stopped renewing it, because it was killed."""
-    late = {"_id": name, "until": {"$lt": datetime.now(timezone.utc)}}
-    try:
-        claims.update_one(late, {"$set": {"owner": owner, "until": _lease_end()}}, upsert=True)
-    except DuplicateKeyError:
-        return False
-    return True
-
-
-def _lease_end() -> datetime:
-    return datetime.now(timezone.utc) + timedelta(seconds=_LEASE_S)
 
 
 def _insert_run(run: Mapping[str, Any], results: Any) -> ObjectId:

@@ -6,19 +6,15 @@ may be millions and a document holds 16 MB.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from bson import ObjectId
 from pymongo import ASCENDING
 from pymongo.errors import DuplicateKeyError
 
-from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.fields.leases import held
 from fiftyone_resclip.fields.private import database, dataset_id
 
 #: A step's ``_id``, ``kind`` and ``state``, the number of its ``parts``, and what its kind needs. It is "planned" until its parts
@@ -27,12 +23,6 @@ Step = dict[str, Any]
 Part = dict[str, Any]
 
 Item = TypeVar("Item")
-
-_LEASE_MS = 10_000  # then the holder must have been killed
-_STAY_S = 1.0
-_WAIT_S = 120.0
-_LOST = "this process paused, and another one has taken its turn in the review; look at the review and try again"
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=timezone.utc)
 
 
 def batches(items: list[Item], size: int) -> Iterator[list[Item]]:
@@ -52,7 +42,6 @@ class History:
     def __init__(self, dataset: Any, label_field: str) -> None:
         self.field = label_field
         self._review = {"dataset": dataset_id(dataset), "field": label_field}
-        self._owner, self._extended_at = uuid4().hex, 0.0
         names = ("reviews", "review_steps", "review_parts")
         self._reviews, self._steps, self._parts = (database()[f"fiftyone_resclip.{name}"] for name in names)
 
@@ -70,24 +59,18 @@ class History:
             DatasetError: if another writer does not finish within two minutes
         """
         self._prepare()
-        deadline = time.monotonic() + _WAIT_S
-        while not self._extended({"$expr": {"$lt": ["$until", "$$NOW"]}}):
-            if time.monotonic() > deadline:
-                raise DatasetError(f"another process has been reviewing {self.field!r} for {_WAIT_S:.0f} s; try again later")
-            time.sleep(random.uniform(0.005, 0.03))
-        try:
+        name = f"review/{self._review['dataset']}/{self.field}"
+        with held(name, f"the review of {self.field!r}") as check:
+            self._check = check
             yield
-        finally:
-            self._reviews.update_one({"_id": self._review, "owner": self._owner}, {"$set": {"until": _LONG_AGO}})
 
     def stay(self) -> None:
-        """Keeps the turn for another while; called between the parts of a long step.
+        """Checks that this process still has the turn; called between the parts of a long step.
 
         Raises:
             DatasetError: if this process paused for so long that another one took the turn and finished or removed its step
         """
-        if time.monotonic() - self._extended_at > _STAY_S and not self._extended({"owner": self._owner}):
-            raise DatasetError(_LOST)
+        self._check()
 
     def begin(self, kind: str, parts: Iterable[Mapping[str, Any]], **facts: Any) -> Step | None:
         """Writes down everything that a step is about to do.
@@ -114,8 +97,8 @@ class History:
         if not written and not facts.get("new"):
             self.forget(step)
             return None
-        if not self._move(step, "planned", "begun", parts=written):
-            raise DatasetError(_LOST)
+        self.stay()
+        self._move(step, "planned", "begun", parts=written)
         return {**step, "state": "begun", "parts": written}
 
     def finish(self, step: Step) -> None:
@@ -164,7 +147,7 @@ class History:
 
     def _prepare(self) -> None:
         """Creates the review; the first time, also the indices, and removes the reviews of deleted datasets."""
-        new = {"$setOnInsert": {"dataset": self._review["dataset"], "revision": 0, "until": _LONG_AGO}}
+        new = {"$setOnInsert": {"dataset": self._review["dataset"], "revision": 0}}
         with suppress(DuplicateKeyError):
             if self._reviews.update_one({"_id": self._review}, new, upsert=True).upserted_id is None:
                 return
@@ -173,12 +156,6 @@ class History:
         gone = set(self._reviews.distinct("dataset")) - set(database().datasets.distinct("_id"))
         for collection in (self._parts, self._steps, self._reviews):
             collection.delete_many({"dataset": {"$in": list(gone)}})
-
-    def _extended(self, condition: Mapping[str, Any]) -> bool:
-        """Takes or keeps the turn if the condition holds, by the clock of the database."""
-        self._extended_at = time.monotonic()
-        lease = {"owner": self._owner, "until": {"$add": ["$$NOW", _LEASE_MS]}}
-        return bool(self._reviews.update_one({"_id": self._review, **condition}, [{"$set": lease}]).matched_count)
 
     def _grown(self) -> int:
         """Increases the revision and returns what it was."""

@@ -17,26 +17,27 @@ _WAIT_S = 120.0
 _T = TypeVar("_T")
 
 
-def patiently(action: Callable[[], _T]) -> _T:
+def patiently(action: Callable[[], _T], wait_s: float = _WAIT_S) -> _T:
     """Repeats an action until the database answers.
 
     Args:
         action: reads or writes the database; doing it twice must do no harm
+        wait_s (120): how long to wait, in seconds
 
     Returns:
         what the action returns
 
     Raises:
-        DatabaseError: if the database has not answered for two minutes
+        DatabaseError: if the database has not answered for that long
     """
-    deadline = time.monotonic() + _WAIT_S
+    deadline = time.monotonic() + wait_s
     while True:
         try:
             return action()
         except ConnectionFailure as error:
             if time.monotonic() > deadline:
                 raise DatabaseError(
-                    f"FiftyOne's database has not answered for {_WAIT_S:.0f} s; start it again, and then repeat the call to go on"
+                    f"FiftyOne's database has not answered for {wait_s:.0f} s; start it again, and then repeat the call to go on"
                 ) from error
             logger.warning("FiftyOne's database does not answer; waiting for it")
             time.sleep(1)

@@ -100,13 +100,11 @@ class Pass:
             for field, dataset in ((self.field, self.dataset), (self.label_field, dataset_of(self.samples))):
                 schema.has_masks(dataset, field)
             self._refuse_busy(digest)
-            run = self._run()
-            self._refuse_mixing(run)
-            items = self._items(run)
+            self._refuse_mixing(self._run())
             self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, digest, self.shard))
             self._presence.announce()
         with self._presence:
-            yield items
+            yield self._items(self._run())
 
     def path(self, sample_id: str) -> Path | None:
         """Returns the path of a sample's mask file; ``None`` if masks go into the database."""

@@ -131,7 +131,7 @@ def test_a_killed_call_is_done_again(dataset: fo.Dataset, tmp_path: Path) -> Non
     with subprocess.Popen([sys.executable, "-c", _KILLED, dataset.name, str(tmp_path)], text=True, **pipes) as process:
         assert process.stdin and process.stdout
         for _ in process.stdout:
-            database()["fiftyone_resclip.locks"].delete_many({})  # they end by themselves after a minute
+            database()["fiftyone_resclip.leases"].delete_many({})  # they end by themselves after 15 seconds
             dataset.reload()
             write_error_masks(dataset, "pred", "gt", "errors", tmp_path)
             assert drawn(dataset) == whole

@@ -148,8 +148,7 @@ def left_behind(dataset: fo.Dataset) -> list[Any]:
 
 def let_leases_end() -> None:
     past = {"$set": {"until": datetime.now(timezone.utc) - timedelta(hours=1)}}
-    for name in ("locks", "evaluations"):
-        database()[f"fiftyone_resclip.{name}"].update_many({}, past)
+    database()["fiftyone_resclip.leases"].update_many({}, past)
 
 
 class Killed:

@@ -42,15 +42,15 @@ class Writes(monitoring.CommandListener):
 monitoring.register(Writes())
 import warnings
 import fiftyone as fo
-from fiftyone_resclip.explore import review, review_history
-from fiftyone_resclip.fields import exclusive
+from fiftyone_resclip.explore import review
+from fiftyone_resclip.fields import leases
 warnings.simplefilter("ignore")  # PyMongo does not recommend to fork
 
 def child(name, code, kill_at, output):
     here = {"fo": fo, "review": review, "dataset": fo.load_dataset(name), "result": None}
     Writes.count, Writes.kill_at = 0, kill_at
     if kill_at is not None:
-        review_history._LEASE_MS, exclusive._LEASE_S = 300, 0.3  # so that what a killed process held is free soon
+        leases._LEASE_MS = 300  # so that what a killed process held is free soon
     exec(code, here)
     os.write(output, json.dumps([here["result"], Writes.count]).encode())
 

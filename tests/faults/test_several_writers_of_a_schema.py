@@ -89,8 +89,8 @@ def test_the_lock_of_a_killed_process_is_taken_over(make_dataset: MakeDataset) -
     dataset = make_dataset(1)
     holder = f"""
 import os, fiftyone as fo
-from fiftyone_resclip.fields import exclusive
-exclusive._LEASE_S = 2.0
+from fiftyone_resclip.fields import exclusive, leases
+leases._LEASE_MS = 500
 with exclusive.exclusive(fo.load_dataset({dataset.name!r})):
     os._exit(9)
 """
