@@ -10,8 +10,12 @@ import fiftyone as fo
 import fiftyone.core.frame as fofr
 import fiftyone.core.models as fom
 import fiftyone.core.odm as foo
+from bson import ObjectId
+from pymongo import UpdateMany
 
 from fiftyone_resclip.errors import DatasetError
+
+_SAMPLES_AT_ONCE = 10_000
 
 
 def dataset_of(samples: Any) -> Any:
@@ -146,3 +150,24 @@ def write_samples(dataset: Any, operations: list[Any], ids: list[Any]) -> int:
     results = foo.bulk_write(operations, sample_collection(dataset))
     fo.Sample._reload_docs(dataset._sample_collection_name, sample_ids=ids)
     return sum(result.modified_count for result in results)
+
+
+def label_ids(dataset: Any, field: str, sample_ids: Iterable[str]) -> set[str]:
+    """Returns the ids of the labels that samples of any group slice have in a field, as they are in the database now."""
+    query = {"_id": {"$in": [ObjectId(sample) for sample in sample_ids]}, f"{field}._id": {"$exists": True}}
+    return {str(sample[field]["_id"]) for sample in sample_collection(dataset).find(query, {f"{field}._id": 1})}
+
+
+def count_labels(dataset: Any, field: str) -> int:
+    """Counts the labels in a field, in all group slices; the name of a field of frames starts with ``frames.``."""
+    name = field.removeprefix("frames.")
+    collection = sample_collection(dataset) if name == field else database()[dataset._frame_collection_name]
+    return int(collection.count_documents({f"{name}._id": {"$exists": True}}))
+
+
+def remove_labels(dataset: Any, field: str, sample_ids: list[str]) -> None:
+    """Removes the labels that samples of any group slice have in a field, whether or not the field is still declared."""
+    ids = [ObjectId(sample) for sample in sample_ids]
+    for start in range(0, len(ids), _SAMPLES_AT_ONCE):
+        some = ids[start : start + _SAMPLES_AT_ONCE]
+        write_samples(dataset, [UpdateMany({"_id": {"$in": some}}, {"$unset": {field: ""}})], some)

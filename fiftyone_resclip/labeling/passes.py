@@ -23,12 +23,22 @@ from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.mask_files import mask_path, refuse_unwritable
-from fiftyone_resclip.fields.private import dataset_id, dataset_of, root_dataset_of, stages_of, stored
+from fiftyone_resclip.fields.private import (
+    count_labels,
+    dataset_id,
+    dataset_of,
+    label_ids,
+    remove_labels,
+    root_dataset_of,
+    stages_of,
+    stored,
+)
 from fiftyone_resclip.labeling import runs
+from fiftyone_resclip.labeling.mixing import refuse_busy, refuse_mixing
 from fiftyone_resclip.labeling.recipe import Recipe, differences, versions
 from fiftyone_resclip.labeling.runs import LabelRun
 from fiftyone_resclip.labeling.sharding import Shard, is_in
-from fiftyone_resclip.labeling.writers import Presence, Writer, alive
+from fiftyone_resclip.labeling.writers import Presence, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +109,7 @@ class Pass:
         with exclusive(self.dataset):
             for field, dataset in ((self.field, self.dataset), (self.label_field, dataset_of(self.samples))):
                 schema.has_masks(dataset, field)
-            self._refuse_busy(digest)
+            refuse_busy(self.dataset, self.field, digest, self.shard)
             self._refuse_mixing(self._run())
             self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, digest, self.shard))
             self._presence.announce()
@@ -169,7 +179,7 @@ class Pass:
         Raises:
             DatasetError: if the dataset or the field was deleted; the labels are removed again
         """
-        found = set(dataset_of(self.samples).select(ids).values(f"{self.label_field}.id"))
+        found = label_ids(dataset_of(self.samples), self.label_field, ids)
         if not found and stored(self.dataset) is None:
             raise DatasetError(f"dataset {self.dataset.name!r} was deleted while it was labelled")
         if not schema.is_declared(self.dataset, self.field, self.targets):
@@ -186,7 +196,11 @@ class Pass:
         if self._key is None:
             return
         with exclusive(self.dataset):
-            if is_complete and self.dataset.count(self.field) and not schema.is_declared(self.dataset, self.field, self.targets):
+            if (
+                is_complete
+                and count_labels(self.dataset, self.field)
+                and not schema.is_declared(self.dataset, self.field, self.targets)
+            ):
                 self._declare()
             run = self._run()
             if run is None:
@@ -207,45 +221,16 @@ class Pass:
             }
             runs.save_run(self.dataset, replace(run, passes=(*run.passes[:-1], now)))
 
+    @property
+    def _has_field(self) -> bool:
+        return self.label_field in self.samples.get_field_schema()
+
     def _run(self) -> LabelRun | None:
         return runs.run_of(self.dataset, self.field)
 
-    def _refuse_busy(self, digest: str) -> None:
-        """Refuses a second writer, unless it has another shard of the same work."""
-        for writer in alive(self.dataset, self.field):
-            if writer.recipe != digest:
-                raise DatasetError(
-                    f"field {self.field!r} is being labelled in another way by {writer}; wait for it or use another field"
-                )
-            if writer.shard[1] != self.shard[1] or writer.shard[0] == self.shard[0]:
-                raise DatasetError(
-                    f"field {self.field!r} is already being labelled by {writer}; wait for it, or share the work with "
-                    "shard=(0, 2) in one process and shard=(1, 2) in the other"
-                )
-
     def _refuse_mixing(self, run: LabelRun | None) -> None:
-        """Refuses to add masks to a field that holds masks made in another way, unless all of these are to be overwritten."""
-        masks = self.dataset.count(self.field) if self.dataset.get_field(self.field) is not None else 0
-        same_names = self.dataset.mask_targets.get(self.field, self.targets) == self.targets
-        if not masks or (run is not None and same_names and not differences(run.recipe, self.recipe)):
-            return
-        if self.overwrite and not self.of_frames and masks == len(self.samples.exists(self.label_field)):
-            return
-        way_on = "use another field" if self.of_frames else "use another field, or overwrite the whole field"
-        count = "a mask" if masks == 1 else f"{masks} masks"
-        raise DatasetError(f"field {self.field!r} holds {count} {self._origin(run)}; {way_on}")
-
-    def _origin(self, run: LabelRun | None) -> str:
-        """Says how the masks of the field were made, as far as that differs."""
-        names = self.dataset.mask_targets.get(self.field) or self.dataset.default_mask_targets
-        if names != self.targets:
-            return f"of other classes ({', '.join(map(str, names.values())) or 'without names'})"
-        if run is None:
-            return "that no labelling run made"
-        changes = (
-            f"{name} {before!r} instead of {after!r}" for name, (before, after) in differences(run.recipe, self.recipe).items()
-        )
-        return f"made in another way ({'; '.join(changes)})"
+        overwritten = len(self.samples.exists(self.label_field)) if self.overwrite and self._has_field else 0
+        refuse_mixing(self.dataset, self.field, run, self.recipe, self.targets, None if self.of_frames else overwritten)
 
     def _items(self, run: LabelRun | None) -> list[Item]:
         """Lists what this shard still has to label."""
@@ -253,7 +238,7 @@ class Pass:
         items = [Item(path, sample) for path, sample in zip(paths, ids, strict=True) if is_in(self.shard, sample)]
         self.size = len(items)
         self._digest = hashlib.blake2b("".join(sorted(ids)).encode(), digest_size=16).hexdigest()
-        if self.label_field not in self.samples.get_field_schema():
+        if not self._has_field:
             return items
         if self.overwrite and (run is None or not self._continues(run)):
             return items
@@ -297,14 +282,10 @@ class Pass:
 
     def _clear(self) -> None:
         """Removes the masks that are to be overwritten. Otherwise a killed pass would leave old masks with new class names."""
-        if not self.overwrite or self.of_frames or self.dataset.get_field(self.field) is None:
+        if not self.overwrite or self.of_frames or not self._has_field:
             return
         files = runs.own_files(self.samples, self.label_field)
-        labelled = self.samples.exists(self.label_field)
-        if len(labelled) == self.dataset.count(self.field):
-            self.dataset.clear_sample_field(self.field)
-        else:
-            labelled.set_values(self.label_field, [None] * len(labelled))
+        remove_labels(self.dataset, self.label_field, self.samples.values("id"))
         for path in files:
             Path(path).unlink(missing_ok=True)
 
@@ -317,10 +298,9 @@ class Pass:
 
     def _restore(self, ids: list[str]) -> None:
         """Declares the field again after another program removed it by accident; if the user deleted it, stops."""
-        others = self.dataset.exclude(ids) if not self.of_frames else self.dataset
-        if not others.exists(self.field).limit(1).values("id"):
-            collection = dataset_of(self.samples)
-            collection.select(ids).set_values(self.label_field, [None] * len(collection.select(ids)))
+        collection = dataset_of(self.samples)
+        if count_labels(collection, self.label_field) <= len(label_ids(collection, self.label_field, ids)):
+            remove_labels(collection, self.label_field, ids)
             raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
         logger.warning("Another program removed field %r from the schema; it is declared again", self.field)
         self._declare()

@@ -247,3 +247,24 @@ def test_overwriting_goes_on_after_an_interruption(make_dataset: MakeDataset) ->
 def test_a_shard_that_does_not_exist_is_refused(make_dataset: MakeDataset, shard: Any) -> None:
     with pytest.raises(ConfigError, match="shard must be an index from 0 and the number of parts"):
         label(make_dataset(1), model_of(), "pred", shard=shard)
+
+
+def test_masks_in_other_group_slices_are_neither_lost_nor_mixed(make_dataset: MakeDataset) -> None:
+    paths = make_dataset(4).values("filepath")
+    dataset = fo.Dataset()
+    dataset.add_group_field("group", default="left")
+    groups = [fo.Group(), fo.Group()]
+    elements = [(group, name) for group in groups for name in ("left", "right")]
+    dataset.add_samples([fo.Sample(path, group=g.element(name)) for path, (g, name) in zip(paths, elements, strict=True)])
+    try:
+        left, right = (dataset.select_group_slices(name) for name in ("left", "right"))
+        for samples in (left, right):
+            report = label(samples, model_of(), "pred", batch_size=1)
+            assert (report.labelled, report.gone) == (2, 0)
+        with pytest.raises(DatasetError, match="holds 4 masks of other classes"):
+            label(left, model_of(("gravel",)), "pred", overwrite=True)
+        both = dataset.select_group_slices(["left", "right"])
+        assert label(both, model_of(("gravel",)), "pred", overwrite=True).labelled == 4
+        assert {int(sample.pred.mask.max()) for sample in both} == {1}
+    finally:
+        dataset.delete()

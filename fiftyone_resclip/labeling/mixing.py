@@ -1,0 +1,73 @@
+"""Refuses to label a field in two ways: at the same time, or one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.fields.private import count_labels
+from fiftyone_resclip.fields.schema import MaskTargets
+from fiftyone_resclip.labeling.recipe import Recipe, differences
+from fiftyone_resclip.labeling.runs import LabelRun
+from fiftyone_resclip.labeling.sharding import Shard
+from fiftyone_resclip.labeling.writers import alive
+
+
+def refuse_busy(dataset: fo.Dataset, field: str, recipe: str, shard: Shard) -> None:
+    """Refuses a second writer of a field, unless it has another shard of the same work.
+
+    Args:
+        dataset: the dataset that the user opened
+        field: the field; starts with ``frames.`` for a field of video frames
+        recipe: hash of what decides the masks
+        shard: the part of the samples that this process wants to label
+
+    Raises:
+        DatasetError: if another process is labelling the field
+    """
+    for writer in alive(dataset, field):
+        if writer.recipe != recipe:
+            raise DatasetError(f"field {field!r} is being labelled in another way by {writer}; wait for it or use another field")
+        if writer.shard[1] != shard[1] or writer.shard[0] == shard[0]:
+            raise DatasetError(
+                f"field {field!r} is already being labelled by {writer}; wait for it, or share the work with "
+                "shard=(0, 2) in one process and shard=(1, 2) in the other"
+            )
+
+
+def refuse_mixing(
+    dataset: fo.Dataset, field: str, run: LabelRun | None, recipe: Recipe, targets: MaskTargets, overwritten: int | None
+) -> None:
+    """Refuses to add masks to a field that holds masks made in another way, unless all of these are to be overwritten.
+
+    Args:
+        dataset: the dataset that the user opened
+        field: the field; starts with ``frames.`` for a field of video frames
+        run: the run that fills the field, if there is one
+        recipe: what decides the new masks
+        targets: class name by mask value of the new masks
+        overwritten: how many masks are to be overwritten; ``None`` if that is not possible
+
+    Raises:
+        DatasetError: if masks would be mixed; the message shows the difference
+    """
+    masks = count_labels(dataset, field)
+    same_names = dataset.mask_targets.get(field, targets) == targets
+    if not masks or masks == overwritten or (run is not None and same_names and not differences(run.recipe, recipe)):
+        return
+    way_on = "use another field" if overwritten is None else "use another field, or overwrite the whole field"
+    count = "a mask" if masks == 1 else f"{masks} masks"
+    raise DatasetError(f"field {field!r} holds {count} {_origin(dataset, field, run, recipe, targets)}; {way_on}")
+
+
+def _origin(dataset: fo.Dataset, field: str, run: LabelRun | None, recipe: Recipe, targets: MaskTargets) -> str:
+    """Says how the masks of a field were made, as far as that differs."""
+    names: dict[Any, str] = dataset.mask_targets.get(field) or dataset.default_mask_targets
+    if names != targets:
+        return f"of other classes ({', '.join(map(str, names.values())) or 'without names'})"
+    if run is None:
+        return "that no labelling run made"
+    changes = (f"{name} {before!r} instead of {after!r}" for name, (before, after) in differences(run.recipe, recipe).items())
+    return f"made in another way ({'; '.join(changes)})"
