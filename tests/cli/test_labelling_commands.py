@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +91,35 @@ def test_a_process_for_each_device_labels_its_part(make_dataset: MakeDataset, ca
     run = load_run(dataset, "resclip")
     assert (run.state, run.passes[-1]["done"]) == ("finished", [0, 1])
     assert capfd.readouterr().out.count("images labelled") == 2
+
+
+def test_torchrun_starts_a_process_for_each_shard(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(6)
+    label_it = ["label", dataset.name, "--classes", "red cloth, snow", "--shard", "auto", *TINY]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = subprocess.run([*launcher, "-m", "fiftyone_resclip.cli", *label_it], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    dataset.reload()
+    assert (dataset.count("resclip"), load_run(dataset, "resclip").passes[-1]["done"]) == (6, [0, 1])
+
+
+def test_slurm_starts_a_process_for_each_job_of_an_array(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(6)
+    command = [
+        sys.executable,
+        "-m",
+        "fiftyone_resclip.cli",
+        "label",
+        dataset.name,
+        "--classes",
+        "red cloth, snow",
+        "--shard",
+        "auto",
+    ]
+    array = {"SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_COUNT": "2"}
+    jobs = [
+        subprocess.Popen([*command, *TINY], env={**os.environ, **array, "SLURM_ARRAY_TASK_ID": str(number)}) for number in (1, 2)
+    ]
+    assert [job.wait() for job in jobs] == [0, 0]
+    dataset.reload()
+    assert (dataset.count("resclip"), load_run(dataset, "resclip").passes[-1]["done"]) == (6, [0, 1])

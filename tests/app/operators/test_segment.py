@@ -82,6 +82,15 @@ def test_stopping_keeps_what_is_done_and_the_run_goes_on_later(make_dataset: Mak
     assert f"{kept} had a label already" in notices(later)[-1][1]
 
 
+def test_parts_are_scheduled_one_by_one(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    dataset = make_dataset(6)
+    counts = []
+    for shard in ("0/2", "1/2"):
+        run(make_context(dataset, **FAST, shard=shard))
+        counts.append(len(dataset.exists("words")))
+    assert 0 < counts[0] < counts[1] == 6
+
+
 def test_a_closed_browser_ends_the_run_and_frees_the_model(make_dataset: MakeDataset, make_context: MakeContext) -> None:
     dataset = make_dataset(30)
     steps = Segment().execute(make_context(dataset, **FAST))
