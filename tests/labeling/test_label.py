@@ -13,6 +13,7 @@ from PIL import Image
 from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.labeling.batches import LabelingReport, _Writer
 from fiftyone_resclip.labeling.label import iter_label, label
+from fiftyone_resclip.labeling.runs import list_runs
 from fiftyone_resclip.model import PictureReader, ResCLIPModel, load_model
 
 MakeDataset = Callable[..., fo.Dataset]
@@ -94,6 +95,21 @@ def test_threads_that_read_leave_the_other_processors_to_the_network(
         torch.set_num_threads(before)
     assert while_reading == [1] * 3
     assert while_computing == [3] * 2
+
+
+def test_an_error_in_the_callback_ends_the_run(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(6)
+
+    def fail(report: LabelingReport) -> None:
+        if report.done:
+            raise RuntimeError("the user's mistake")
+
+    with pytest.raises(RuntimeError) as caught:
+        label(dataset, fast_model, "pred", batch_size=1, progress=fail)
+    assert caught.value.__traceback__  # keeps the frames alive, as a notebook does
+    assert [run.state for run in list_runs(dataset)] == ["stopped"]
+    report = label(dataset, fast_model, "pred")
+    assert (report.skipped > 0, report.labelled + report.skipped) == (True, 6)
 
 
 @pytest.mark.parametrize("batch_size", [0, -3])
