@@ -169,7 +169,8 @@ def _tidy(dataset: fo.Dataset, key: str, fields: staging.Fields) -> None:
     shown = (stored(dataset) or {"evaluations": {}})["evaluations"].get(key)
     staging.settle(dataset, fields, shown)
     runs = database().runs
-    for run in runs.find({"_dataset_id": dataset_id(dataset), "key": key, "config.method": METHOD, "_id": {"$ne": shown}}):
+    ours = {"config.type": "segmentation", "config.method": METHOD}  # runs of other kinds may have the same key
+    for run in runs.find({"_dataset_id": dataset_id(dataset), "key": key, **ours, "_id": {"$ne": shown}}):
         _delete_results(run)
         runs.delete_one({"_id": run["_id"]})
 

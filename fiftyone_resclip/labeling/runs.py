@@ -22,7 +22,7 @@ from fiftyone_resclip.labeling import recipe, writers
 from fiftyone_resclip.labeling.recipe import Recipe
 
 #: Marks our runs among the custom runs of a dataset.
-METHOD = "resclip"
+METHOD = "resclip/label"
 State = Literal["running", "finished", "stopped", "killed"]
 
 _PASSES_KEPT = 20

@@ -174,11 +174,9 @@ def measure(
     pred_field = _field_name(config.to_dict(), vocabulary, weights)
     key = "_".join(filter(None, (pred_field, gt_field if gt_field != GROUND_TRUTH else "", setup.part)))
     started = time.monotonic()
-    _forget_lost_masks(samples, pred_field)
     report = label(
-        samples, model, pred_field, output_dir=folder / pred_field,
-        batch_size=setup.batch_size, num_workers=setup.num_workers,
-    )  # fmt: skip
+        samples, model, pred_field, output_dir=folder, batch_size=setup.batch_size, num_workers=setup.num_workers, progress=True
+    )
     labelled = time.monotonic()
     result = evaluate(samples, pred_field, gt_field, key, ignore_index=ignore_index, overwrite=True, progress=False)
     return {
@@ -278,16 +276,6 @@ def _check_common(samples: Any, gt_field: str, vocabulary: Vocabulary) -> None:
         raise DatasetError(
             f"{gt_field!r} and the class list must share names, but have {sorted(names)} and {sorted(vocabulary.class_names)}"
         )
-
-
-def _forget_lost_masks(samples: Any, field: str) -> None:
-    """Clears the label of samples whose mask file no longer exists, so that they are labelled again."""
-    if not samples.has_field(field):
-        return
-    paths = zip(*samples.values(["id", f"{field}.mask_path"]), strict=True)
-    lost = {sample: None for sample, path in paths if path is not None and not Path(path).is_file()}
-    if lost:
-        dataset_of(samples).set_values(field, lost, key_field="id")
 
 
 def _whole_seconds(record: Record) -> float | None:

@@ -457,7 +457,7 @@ class TestPaths:
         ErrorExplorer().on_cell(context)
         assert app.notices(context) == [("info", "1 images: a taken for b")]
         written = Path(dataset.first()["ev_errors"].mask_path)
-        assert written.is_file() and written.parents[3] == inside / "resclip"
+        assert written.is_file() and written.parents[2] == inside / "resclip"
 
     def test_results_of_a_dataset_stay_in_their_folders(self, make_dataset: MakeDataset, tiny: Backbone, tmp_path: Path) -> None:
         dataset = make_dataset(1)

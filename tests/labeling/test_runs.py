@@ -10,6 +10,7 @@ import fiftyone_resclip as resclip
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.labeling.label import iter_label, label
 from fiftyone_resclip.model import ResCLIPModel, load_model
+from tests.conftest import CLASSES
 
 MakeDataset = Callable[..., fo.Dataset]
 
@@ -140,3 +141,13 @@ def test_runs_of_others_are_not_ours(make_dataset: MakeDataset, model: ResCLIPMo
     label(dataset, model, "pred")
     assert [run.key for run in resclip.list_runs(dataset)] == ["pred_2"]
     assert set(dataset.list_runs()) == {"pred", "pred_2"}
+
+
+def test_an_evaluation_of_the_same_name_leaves_the_run_alone(make_dataset: MakeDataset, model: ResCLIPModel) -> None:
+    dataset = make_dataset(1)
+    label(dataset, load_model("resclip-tiny", list(CLASSES), sfr=None, device="cpu"), "same")
+    for _ in range(2):
+        resclip.evaluate(dataset, "same", "ground_truth", "same", overwrite=True)
+    assert [run.key for run in resclip.list_runs(dataset)] == ["same"]
+    dataset.reload()
+    assert [run.key for run in resclip.list_runs(dataset)] == ["same"]

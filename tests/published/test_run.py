@@ -110,7 +110,9 @@ def test_a_part_does_not_replace_the_whole_and_lost_masks_are_made_again(root: P
     assert benchmark(tmp_path, *run, "--limit", 1) == 0
     found = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "out").iterdir()]
     assert sorted(record["images"] for record in found) == [1, 2]
-    for path in (tmp_path / "work" / "cityscapes" / whole["field"]).iterdir():
+    lost = [path for path in (tmp_path / "work" / "cityscapes").rglob("*.png") if path.parent.name == whole["field"]]
+    assert len(lost) == 2
+    for path in lost:
         path.unlink()
     assert benchmark(tmp_path, *run) == 0
     again = next(r for p in (tmp_path / "out").iterdir() if (r := json.loads(p.read_text(encoding="utf-8")))["images"] == 2)
