@@ -174,12 +174,14 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
 
     def rename(self, samples: Any, eval_key: str, new_eval_key: str) -> None:
         """Renames the fields of a run."""
+        storing.tidy(root_dataset_of(samples), eval_key, known_fields(samples, self.config.gt_field, eval_key))
         with exclusive(root_dataset_of(samples)):
             super().rename(samples, eval_key, new_eval_key)
 
     def cleanup(self, samples: Any, eval_key: str) -> None:
         """Deletes a run with its fields. FiftyOne calls this before it deletes the rest; the run must not outlive its fields."""
-        storing.remove(root_dataset_of(samples), eval_key, own_fields(samples, self.config, eval_key))
+        known = known_fields(samples, self.config.gt_field, eval_key)
+        storing.remove(root_dataset_of(samples), eval_key, own_fields(samples, self.config, eval_key), known)
         self.cleanup_custom_metrics(samples, eval_key)
 
     def save_run_results(

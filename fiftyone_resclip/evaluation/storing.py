@@ -117,15 +117,29 @@ def description(samples: Any, config: Any) -> dict[str, Any]:
     return run
 
 
-def remove(dataset: fo.Dataset, key: str, fields: staging.Fields) -> None:
+def tidy(dataset: fo.Dataset, key: str, known: staging.Fields) -> None:
+    """Removes what a killed process left under a key.
+
+    Args:
+        dataset: a FiftyOne dataset
+        key: the evaluation's key
+        known: all fields that a run of this key may have
+    """
+    with claimed(dataset, key):
+        _tidy(dataset, key, known)
+
+
+def remove(dataset: fo.Dataset, key: str, fields: staging.Fields, known: staging.Fields) -> None:
     """Removes an evaluation with its fields.
 
     Args:
         dataset: a FiftyOne dataset
         key: the evaluation's key
         fields: its fields; missing ones are ignored
+        known: all fields that a run of this key may have
     """
     with claimed(dataset, key):
+        _tidy(dataset, key, known)  # values that a killed process left would be declared by no field otherwise
         with staging.changing(dataset) as (document, update):
             update["$set"] |= staging.shown(document, {level: {} for level in fields}, {}, fields)
             update["$set"] |= sidebar(dataset, key, remove=[level.prefix + name for level in fields for name in fields[level]])

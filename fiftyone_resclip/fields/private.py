@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import fiftyone as fo
@@ -152,10 +152,28 @@ def write_samples(dataset: Any, operations: list[Any], ids: list[Any]) -> int:
     return sum(result.modified_count for result in results)
 
 
-def label_ids(dataset: Any, field: str, sample_ids: Iterable[str]) -> set[str]:
-    """Returns the ids of the labels that samples of any group slice have in a field, as they are in the database now."""
-    query = {"_id": {"$in": [ObjectId(sample) for sample in sample_ids]}, f"{field}._id": {"$exists": True}}
-    return {str(sample[field]["_id"]) for sample in sample_collection(dataset).find(query, {f"{field}._id": 1})}
+def labels_of(dataset: Any, field: str, sample_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Returns the labels that samples of any group slice have in a field, as they are in the database now.
+
+    Args:
+        dataset: a FiftyOne dataset
+        field: name of a field of samples
+        sample_ids: the ids of the samples
+
+    Returns:
+        id and mask file (``None`` if the database holds the mask) of each label, by sample id
+    """
+    found, shown = {}, {f"{field}._id": 1, f"{field}.mask_path": 1}
+    for start in range(0, len(sample_ids), _SAMPLES_AT_ONCE):
+        ids = [ObjectId(sample) for sample in sample_ids[start : start + _SAMPLES_AT_ONCE]]
+        for sample in sample_collection(dataset).find({"_id": {"$in": ids}, f"{field}._id": {"$exists": True}}, shown):
+            found[str(sample["_id"])] = str(sample[field]["_id"]), sample[field].get("mask_path")
+    return found
+
+
+def count_samples(dataset: Any, sample_ids: Sequence[str]) -> int:
+    """Counts those samples that are in the database now."""
+    return int(sample_collection(dataset).count_documents({"_id": {"$in": [ObjectId(sample) for sample in sample_ids]}}))
 
 
 def count_labels(dataset: Any, field: str) -> int:

@@ -27,6 +27,7 @@ class Written(NamedTuple):
 
     labelled: int
     gone: int
+    failed: int
     failures: dict[str, str]
 
 
@@ -39,6 +40,7 @@ class LabelingReport:
         labelled: samples that got a mask
         skipped: samples that had a mask already
         gone: samples that were deleted while the run was under way
+        failed: images that could not be read
         failures: reason by file, for images that could not be read
         seconds: time since the run began
         stopped: whether someone stopped the run from the App or with :func:`~fiftyone_resclip.labeling.writers.stop_all`
@@ -48,6 +50,7 @@ class LabelingReport:
     labelled: int = 0
     skipped: int = 0
     gone: int = 0
+    failed: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: bool = False
@@ -57,13 +60,14 @@ class LabelingReport:
         """Adds the counts of a finished batch."""
         self.labelled += batch.labelled
         self.gone += batch.gone
+        self.failed += batch.failed
         self.failures |= batch.failures
         self.seconds = time.monotonic() - self._started
 
     @property
     def done(self) -> int:
         """Number of samples that are finished: labelled, failed or gone."""
-        return self.labelled + self.gone + len(self.failures)
+        return self.labelled + self.gone + self.failed
 
     @property
     def images_per_second(self) -> float:
@@ -111,7 +115,8 @@ def batches(
 
     def compute(inputs: list[Any]) -> list[LabelMap | Unreadable]:
         outcomes = model.label_maps(inputs)
-        patiently(current.record)  # not earlier: a model that can't compute must not cost the masks that it would overwrite
+        if any(isinstance(outcome, LabelMap) for outcome in outcomes):
+            patiently(current.record)  # not earlier: masks that are to be overwritten must not be lost for nothing
         return outcomes
 
     steps = pipelined(
@@ -161,12 +166,13 @@ class _Writer:
         unreadable = {outcome.filepath: outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
         by_id = dict(outcome for outcome in outcomes if not isinstance(outcome, Unreadable))
         if not by_id:
-            return Written(0, 0, unreadable)
+            return Written(0, 0, len(outcomes), unreadable)
         # A view of frames copies what is set on it to the videos; select these frames, or each batch would copy all of them.
         samples = self.current.samples
         target = samples.select(list(by_id)) if self.current.of_frames else dataset_of(samples)
+        self.current.refuse_dead()
         target.set_values(self.current.label_field, by_id, key_field="id")
         gone = self.current.check(list(by_id), [label.id for label in by_id.values()])
         for sample_id in gone:
             self.current.remove(sample_id)
-        return Written(len(by_id) - len(gone), len(gone), unreadable)
+        return Written(len(by_id) - len(gone), len(gone), len(outcomes) - len(by_id), unreadable)

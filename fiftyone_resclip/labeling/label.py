@@ -110,7 +110,7 @@ def iter_label(
         raise ConfigError(f"batch_size must be at least 1, but got {batch_size}; leave it out to let the device decide")
     if engine not in get_args(Engine):
         raise ConfigError(unknown("engine", engine, get_args(Engine)))
-    _check(samples)
+    patiently(lambda: _check(samples))
     label_field = names.checked(label_field, "field")
     folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
     current = Pass(
@@ -136,13 +136,15 @@ def iter_label(
             with suppress(DatasetError):  # the first error says more
                 current.end(report.failures, is_complete=False)
             raise
-        patiently(lambda: current.end(report.failures, is_complete=report.done == report.total))
+        lost = patiently(lambda: current.end(report.failures, is_complete=report.done == report.total)) - report.gone
+        if lost > 0:  # saved, and removed by somebody else since, or lost by the database
+            report.labelled, report.gone = report.labelled - lost, report.gone + lost
 
 
 def _check(samples: Any) -> None:
     if not isinstance(samples, fo.core.collections.SampleCollection):
         raise DatasetError(f"samples must be a FiftyOne dataset or view, but got {type(samples).__name__}")
-    if len(samples) == 0:
+    if samples.count() == 0:  # len() is an estimate, which is wrong after a crash of the database
         raise DatasetError("there are no images to label: the collection is empty; add samples or widen the view")
     if samples.media_type != IMAGE:
         raise DatasetError(

@@ -10,11 +10,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import fiftyone as fo
 from fiftyone.core.video import FramesView
@@ -22,12 +23,13 @@ from fiftyone.core.video import FramesView
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.exclusive import exclusive
-from fiftyone_resclip.fields.mask_files import mask_path, refuse_unwritable
+from fiftyone_resclip.fields.mask_files import is_own, mask_path, refuse_unwritable
 from fiftyone_resclip.fields.private import (
     count_labels,
+    count_samples,
     dataset_id,
     dataset_of,
-    label_ids,
+    labels_of,
     remove_labels,
     root_dataset_of,
     stages_of,
@@ -94,6 +96,9 @@ class Pass:
         }  # fmt: skip
         self.size = 0
         self._key: str | None = None
+        self._id, self._is_idle = "", False
+        self._ids: list[str] = []
+        self._mine: list[Item] = []
 
     @contextmanager
     def begun(self) -> Iterator[list[Item]]:
@@ -105,16 +110,24 @@ class Pass:
         Raises:
             DatasetError: if the field can't be used, another process fills it, or masks of different origin would be mixed
         """
-        digest = hashlib.blake2b(json.dumps(self.recipe, sort_keys=True).encode(), digest_size=16).hexdigest()
+        paths, ids = self.samples.values(["filepath", "id"])
+        every = {sample: Item(path, sample) for path, sample in zip(paths, ids, strict=True)}
+        self._ids = list(every)
+        self._digest = _hash(sorted(every))
+        items = [item for item in every.values() if is_in(self.shard, item.id)]
+        self._mine, self.size = items, len(items)
+        work = _hash([self.recipe, *([self._digest, self.overwrite] if self.shard[1] > 1 else [])])
         with exclusive(self.dataset):
             for field, dataset in ((self.field, self.dataset), (self.label_field, dataset_of(self.samples))):
                 schema.has_masks(dataset, field)
-            refuse_busy(self.dataset, self.field, digest, self.shard)
+            refuse_busy(self.dataset, self.field, work, self.shard)
             self._refuse_mixing(self._run())
-            self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, digest, self.shard))
+            self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, work, self.shard))
             self._presence.announce()
         with self._presence:
-            yield self._items(self._run())
+            left = self._left(items)
+            self._is_idle = not left
+            yield left
 
     def path(self, sample_id: str) -> Path | None:
         """Returns the path of a sample's mask file; ``None`` if masks go into the database."""
@@ -156,15 +169,25 @@ class Pass:
         with exclusive(self.dataset):
             run = self._run()
             self._refuse_mixing(run)
+            if run is not None and self._is_idle and not self._continues(run):
+                return  # everything has a mask already, and the last pass has ended
+            outdated: list[str] = []
             if run is None or not self._continues(run):
-                self._clear()
+                outdated = self._clear()
                 run = self._with_new_pass(run)
             self._declare()
             last, mine = run.passes[-1], self.shard[0]
             begun, stopped = sorted({*last["begun"], mine}), [shard for shard in last["stopped"] if shard != mine]
             last = {**last, "begun": begun, "stopped": stopped}
             runs.save_run(self.dataset, replace(run, versions=versions(), passes=(*run.passes[:-1], last)))
-            self._key = run.key
+            self._key, self._id = run.key, last["id"]
+            for path in outdated:  # within the lock, because another shard may write files of these names next
+                with suppress(OSError):  # a folder that is read-only now keeps a file that nothing needs
+                    Path(path).unlink(missing_ok=True)
+
+    def refuse_dead(self) -> None:
+        """Raises a DatasetError if another process took this one for dead and may have labelled the field in another way."""
+        self._presence.refuse_dead()
 
     def check(self, ids: list[str], labels: list[str]) -> list[str]:
         """Checks after a write that the labels and their field are in the database.
@@ -179,22 +202,28 @@ class Pass:
         Raises:
             DatasetError: if the dataset or the field was deleted; the labels are removed again
         """
-        found = label_ids(dataset_of(self.samples), self.label_field, ids)
+        found = {label for label, _ in labels_of(dataset_of(self.samples), self.label_field, ids).values()}
         if not found and stored(self.dataset) is None:
             raise DatasetError(f"dataset {self.dataset.name!r} was deleted while it was labelled")
         if not schema.is_declared(self.dataset, self.field, self.targets):
             self._restore(ids)
         return [sample for sample, label in zip(ids, labels, strict=True) if label not in found]
 
-    def end(self, failures: Mapping[str, str], is_complete: bool) -> None:
+    def end(self, failures: Mapping[str, str], is_complete: bool) -> int:
         """Records how the pass ended, and repairs the declaration of the field if another program removed it.
 
         Args:
             failures: reason by file, for images that got no mask
             is_complete: whether all images of this shard were tried
+
+        Returns:
+            number of images of this shard that were tried, could be read, and have no mask now; 0 if it is not complete
+
+        Raises:
+            DatasetError: if the field was deleted
         """
         if self._key is None:
-            return
+            return 0
         with exclusive(self.dataset):
             if (
                 is_complete
@@ -206,50 +235,49 @@ class Pass:
             if run is None:
                 if is_complete:
                     raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
-                return
-            last, known = run.passes[-1], dict(run.passes[-1]["failures"])
-            known.update(failures)
-            how = "done" if is_complete else "stopped"
-            labelled = len(self.samples.exists(self.label_field))
-            now = {
-                **last,
-                "ended": _now(),
-                how: sorted({*last[how], self.shard[0]}),
-                "labelled": labelled,
-                "failed": len(known),
-                "failures": dict(list(known.items())[:_FAILURES_KEPT]),
-            }
-            runs.save_run(self.dataset, replace(run, passes=(*run.passes[:-1], now)))
+                return 0
+            labels = self._labels()
+            missing = (
+                [item.id for item in self._mine if item.id not in labels and item.path not in failures] if is_complete else []
+            )
+            lost = count_samples(dataset_of(self.samples), missing)
+            passes = [self._ended(part, failures, len(labels), is_complete and not lost) for part in run.passes]
+            runs.save_run(self.dataset, replace(run, passes=tuple(passes)))
+        return len(missing)
 
-    @property
-    def _has_field(self) -> bool:
-        return self.label_field in self.samples.get_field_schema()
+    def _ended(self, part: Mapping[str, Any], failures: Mapping[str, str], labelled: int, is_done: bool) -> Mapping[str, Any]:
+        """Returns the record of a pass after this process ended, if it is its own."""
+        if part["id"] != self._id:
+            return part
+        known, how = {**part["failures"], **failures}, "done" if is_done else "stopped"
+        stopped = [shard for shard in part["stopped"] if shard != self.shard[0]]
+        return {
+            **part,
+            "stopped": stopped,
+            how: sorted({*(part[how] if is_done else stopped), self.shard[0]}),
+            "ended": _now(),
+            "labelled": labelled,
+            "failed": len(known),
+            "failures": dict(list(known.items())[:_FAILURES_KEPT]),
+        }
 
     def _run(self) -> LabelRun | None:
         return runs.run_of(self.dataset, self.field)
 
     def _refuse_mixing(self, run: LabelRun | None) -> None:
-        overwritten = len(self.samples.exists(self.label_field)) if self.overwrite and self._has_field else 0
+        overwritten = len(self._labels()) if self.overwrite else 0
         refuse_mixing(self.dataset, self.field, run, self.recipe, self.targets, None if self.of_frames else overwritten)
 
-    def _items(self, run: LabelRun | None) -> list[Item]:
-        """Lists what this shard still has to label."""
-        paths, ids = self.samples.values(["filepath", "id"])
-        items = [Item(path, sample) for path, sample in zip(paths, ids, strict=True) if is_in(self.shard, sample)]
-        self.size = len(items)
-        self._digest = hashlib.blake2b("".join(sorted(ids)).encode(), digest_size=16).hexdigest()
-        if not self._has_field:
-            return items
+    def _left(self, items: list[Item]) -> list[Item]:
+        """Lists what is still to label: images without a mask, or whose mask file is gone."""
+        run = self._run()
         if self.overwrite and (run is None or not self._continues(run)):
             return items
-        done = self._labelled()
+        done = {sample for sample, (_, path) in self._labels().items() if path is None or Path(path).is_file()}
         return [item for item in items if item.id not in done]
 
-    def _labelled(self) -> set[str]:
-        """Ids of the samples that have a mask; one whose file is gone has none."""
-        labelled = self.samples.exists(self.label_field)
-        pairs = zip(*labelled.values(["id", f"{self.label_field}.mask_path"]), strict=True)
-        return {sample for sample, path in pairs if path is None or Path(path).is_file()}
+    def _labels(self) -> dict[str, tuple[str, str | None]]:
+        return labels_of(dataset_of(self.samples), self.label_field, self._ids)
 
     def _continues(self, run: LabelRun) -> bool:
         """Whether the last pass of a run is this one, not finished yet: killed, stopped, or begun by another shard."""
@@ -264,9 +292,10 @@ class Pass:
         if run is None:
             run = LabelRun(runs.new_key(self.dataset, self.field), self.field, self.recipe, {})
         new = {
+            "id": uuid4().hex,
             "samples": self._digest,
             "view": [stage[:_STAGE_CHARS] for stage in stages_of(self.samples)],
-            "images": len(self.samples),
+            "images": len(self._ids),
             "overwrite": self.overwrite,
             "shards": self.shard[1],
             "begun": [],
@@ -280,14 +309,17 @@ class Pass:
         }
         return replace(run, recipe=self.recipe, output_dir=folder or run.output_dir, passes=(*run.passes, new))
 
-    def _clear(self) -> None:
-        """Removes the masks that are to be overwritten. Otherwise a killed pass would leave old masks with new class names."""
-        if not self.overwrite or self.of_frames or not self._has_field:
-            return
-        files = runs.own_files(self.samples, self.label_field)
-        remove_labels(self.dataset, self.label_field, self.samples.values("id"))
-        for path in files:
-            Path(path).unlink(missing_ok=True)
+    def _clear(self) -> list[str]:
+        """Removes the labels that are to be overwritten. Otherwise a killed pass would leave old masks with new class names.
+
+        Returns:
+            their mask files
+        """
+        if not self.overwrite or self.of_frames:
+            return []
+        labels = self._labels()
+        remove_labels(self.dataset, self.label_field, list(labels))
+        return [path for _, path in labels.values() if path is not None and is_own(path, self.dataset, self.field)]
 
     def _declare(self) -> None:
         schema.declare_field(self.dataset, self.field, self.targets)
@@ -299,11 +331,15 @@ class Pass:
     def _restore(self, ids: list[str]) -> None:
         """Declares the field again after another program removed it by accident; if the user deleted it, stops."""
         collection = dataset_of(self.samples)
-        if count_labels(collection, self.label_field) <= len(label_ids(collection, self.label_field, ids)):
+        if count_labels(collection, self.label_field) <= len(labels_of(collection, self.label_field, ids)):
             remove_labels(collection, self.label_field, ids)
             raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
         logger.warning("Another program removed field %r from the schema; it is declared again", self.field)
         self._declare()
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _now() -> str:

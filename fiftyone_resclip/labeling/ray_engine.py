@@ -106,7 +106,7 @@ def cluster(current: Pass, address: str | None) -> Callable[..., Iterator[Labeli
         try:
             for row in _rows(ray, current, items, model, batch_size, threads):
                 failures = dict(zip(row["failed"], row["reasons"], strict=True))
-                report.add(Written(int(row["labelled"]), int(row["gone"]), failures))
+                report.add(Written(int(row["labelled"]), int(row["gone"]), len(row["failed"]), failures))
                 report.stopped = patiently(lambda: current.stopped) and report.done < report.total
                 yield report
                 if report.stopped:

@@ -7,6 +7,7 @@ field keeps it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,8 +192,9 @@ def save_run(dataset: fo.Dataset, run: LabelRun) -> None:
 
 
 def new_key(dataset: fo.Dataset, label_field: str) -> str:
-    """Returns a key for the run of a field: its name, with a number if another run has that key."""
-    name = label_field.replace(".", "_")
+    """Returns a key for the run of a field: its name as an identifier, with a number if another run has that key."""
+    name = re.sub(r"\W", "_", label_field)
+    name = name if name.isidentifier() else f"run_{name}"
     key, number = name, 2
     while dataset.has_run(key):
         key, number = f"{name}_{number}", number + 1

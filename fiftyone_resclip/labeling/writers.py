@@ -80,18 +80,19 @@ class Presence:
 
     @property
     def stopped(self) -> bool:
-        """Whether someone asked this writer to stop.
+        """Whether someone asked this writer to stop."""
+        return _collection().find_one({"_id": self.writer.id, "stop": True}) is not None
+
+    def refuse_dead(self) -> None:
+        """Checks that this writer is still listed.
 
         Raises:
-            DatasetError: if another process took this one for dead, as after two minutes of sleep, and may have gone on without
-                it
+            DatasetError: if another process took it for dead, as after two minutes of sleep, and may have gone on without it
         """
-        document = _collection().find_one({"_id": self.writer.id})
-        if document is None:
+        if _collection().find_one({"_id": self.writer.id}) is None:
             raise DatasetError(
                 f"labelling {self.writer.label_field!r} slept so long that it was taken for dead; label it again to go on"
             )
-        return bool(document.get("stop"))
 
     def _beat(self) -> None:
         while not self._left.wait(_BEAT_S):

@@ -210,7 +210,7 @@ def test_what_can_not_be_labelled_is_refused(
 
 def test_the_report_is_a_line_for_people() -> None:
     report = LabelingReport(
-        total=3, labelled=2, failures={"a.jpg": "'a.jpg' must be a readable image, but: truncated"}, seconds=4.2
+        total=3, labelled=2, failed=1, failures={"a.jpg": "'a.jpg' must be a readable image, but: truncated"}, seconds=4.2
     )
     assert str(report) == "2 of 3 images labelled in 4 s; not labelled: 'a.jpg' must be a readable image, but: truncated"
     assert report.done == 3
