@@ -129,7 +129,7 @@ def iter_label(
                 for _ in steps(current, items, model, report, batch_size, max(num_workers, 1)):
                     bar.set_iteration(report.done)
                     yield report
-            patiently(current.record)
+            patiently(lambda: current.record(has_readable=not items or report.labelled > 0))
         except DatabaseError:
             raise  # the end can't be recorded either
         except BaseException:

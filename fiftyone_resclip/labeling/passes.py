@@ -122,6 +122,7 @@ class Pass:
                 schema.has_masks(dataset, field)
             refuse_busy(self.dataset, self.field, work, self.shard)
             self._refuse_mixing(self._run())
+            self._refuse_other_samples(self._run())
             self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, work, self.shard))
             self._presence.announce()
         with self._presence:
@@ -159,8 +160,15 @@ class Pass:
             raise RuntimeError("the pass is not recorded yet")
         return self._key, self._presence.writer
 
-    def record(self) -> None:
-        """Removes masks that are to be overwritten, declares the field and records the pass; does nothing the second time."""
+    def record(self, has_readable: bool = True) -> None:
+        """Removes masks that are to be overwritten, declares the field and records the pass; does nothing the second time.
+
+        Args:
+            has_readable (True): whether any image could be read
+
+        Raises:
+            DatasetError: if none could be read, and masks were to be overwritten
+        """
         if self._key is not None:
             return
         folder = self.path("")
@@ -169,6 +177,8 @@ class Pass:
         with exclusive(self.dataset):
             run = self._run()
             self._refuse_mixing(run)
+            if self.overwrite and self._labels() and not has_readable:
+                raise DatasetError(f"none of the {self.size} images could be read, so their masks were left alone")
             if run is not None and self._is_idle and not self._continues(run):
                 return  # everything has a mask already, and the last pass has ended
             outdated: list[str] = []
@@ -267,6 +277,18 @@ class Pass:
     def _refuse_mixing(self, run: LabelRun | None) -> None:
         overwritten = len(self._labels()) if self.overwrite else 0
         refuse_mixing(self.dataset, self.field, run, self.recipe, self.targets, None if self.of_frames else overwritten)
+
+    def _refuse_other_samples(self, run: LabelRun | None) -> None:
+        """Refuses a shard whose samples are not those of the shards that began: they would undo each other's work."""
+        if run is None or not run.passes or self.shard[1] == 1:
+            return
+        last = run.passes[-1]
+        unfinished = last["shards"] == self.shard[1] and len(last["done"]) < last["shards"]
+        if unfinished and not differences(run.recipe, self.recipe) and not self._continues(run):
+            raise DatasetError(
+                f"the shards of run {run.key!r} must label the same {last['images']} samples with the same overwrite, but this "
+                f"one was given {len(self._ids)}; pass the same view to all, or finish the run without shard first"
+            )
 
     def _left(self, items: list[Item]) -> list[Item]:
         """Lists what is still to label: images without a mask, or whose mask file is gone."""

@@ -268,3 +268,74 @@ def test_masks_in_other_group_slices_are_neither_lost_nor_mixed(make_dataset: Ma
         assert {int(sample.pred.mask.max()) for sample in both} == {1}
     finally:
         dataset.delete()
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_shards_of_different_samples_do_not_undo_each_other(make_dataset: MakeDataset, alive: bool) -> None:
+    dataset = make_dataset(12)
+    label(dataset, model_of(("gravel",)), "pred")
+    first = iter_label(dataset, model_of(), "pred", overwrite=True, shard=(0, 2), batch_size=1)
+    report = next(first)
+    next(first)
+    if not alive:
+        *_, report = first
+    message = (
+        "is being labelled in another way" if alive else r"the shards of run 'pred' must label the same 12 samples .* given 11"
+    )
+    with pytest.raises(DatasetError, match=message):
+        label(dataset[:11], model_of(), "pred", overwrite=True, shard=(1, 2))
+    if alive:
+        *_, report = first
+    assert dataset.count("pred") == report.labelled == report.total
+    assert label(dataset, model_of(), "pred", overwrite=True, shard=(1, 2)).labelled == 12 - report.total
+    assert dataset.count("pred") == 12
+
+
+@pytest.mark.parametrize("name", ["my-mask", "a b", "1", "class"])
+def test_a_field_may_have_any_name_that_fiftyone_allows(make_dataset: MakeDataset, name: str) -> None:
+    dataset = make_dataset(3)
+    label(dataset[:2], model_of(), name)
+    assert label(dataset, model_of(), name).labelled == 1
+    assert [run.label_field for run in resclip.list_runs(dataset)] == [name]
+
+
+def test_images_that_can_not_be_read_cost_no_mask_that_is_to_be_overwritten(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(3)
+    label(dataset, model_of(), "pred")
+    before = read(dataset, "pred")
+    for path in dataset.values("filepath"):
+        Path(path).unlink()
+    with pytest.raises(DatasetError, match="none of the 3 images could be read, so their masks were left alone"):
+        label(dataset, model_of(("gravel",)), "pred", overwrite=True)
+    assert same(read(dataset, "pred"), before)
+
+
+def test_the_same_file_twice_is_two_failures(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    dataset = make_dataset(1)
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    dataset.add_samples([fo.Sample(str(tmp_path / "broken.png")) for _ in range(2)], progress=False)
+    report = label(dataset, model_of(), "pred")
+    assert (report.done, report.labelled, report.failed, len(report.failures)) == (3, 1, 2, 1)
+    assert [run.state for run in resclip.list_runs(dataset)] == ["finished"]
+
+
+def test_labels_that_are_gone_at_the_end_are_not_called_labelled(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(6)
+    steps = iter_label(dataset, model_of(), "pred", batch_size=1)
+    for report in steps:
+        if report.done == 4:
+            dataset[:2].set_values("pred", [None, None])
+    assert (report.labelled, report.gone) == (4, 2)
+    assert [run.state for run in resclip.list_runs(dataset)] == ["stopped"]
+    assert label(dataset, model_of(), "pred").labelled == 2
+    assert [run.state for run in resclip.list_runs(dataset)] == ["finished"]
+
+
+def test_a_view_without_the_field_is_resumed(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(3)
+    label(dataset[:2], model_of(), "pred")
+    for samples in (dataset.select_fields(), dataset.exclude_fields("pred")):
+        assert label(samples, model_of(), "pred").total <= 1
+    assert dataset.count("pred") == 3
+    (run,) = resclip.list_runs(dataset)
+    assert (run.state, run.passes[-1]["labelled"]) == ("finished", 3)
