@@ -26,7 +26,7 @@ from fiftyone_resclip.errors import DatasetError, ImageError, VocabularyError
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.images import read_network_image, to_network
-from fiftyone_resclip.fields.private import arguments_of_apply_model, dataset_of
+from fiftyone_resclip.fields.private import arguments_of_apply_model, count_labels, dataset_of
 from fiftyone_resclip.presets import default_config, preset
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Classes, Vocabulary
@@ -230,7 +230,7 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
                 if run is not None:
                     raise DatasetError(f"field {field!r} belongs to labelling run {run!r}; use label() for it, or another field")
                 before = dataset.mask_targets.get(field) or dataset.default_mask_targets
-                if before != self.mask_targets and dataset.count(field):
+                if before != self.mask_targets and count_labels(dataset, field):
                     names = ", ".join(map(str, before.values())) or "without names"
                     raise DatasetError(f"field {field!r} holds masks of other classes ({names}); use another field, or clear it")
             schema.declare_field(dataset, field, self.mask_targets)

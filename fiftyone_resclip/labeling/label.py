@@ -14,12 +14,11 @@ from typing import Any, Literal, get_args
 
 import fiftyone as fo
 from fiftyone.core.media import IMAGE
-from fiftyone.core.video import FramesView
 
 from fiftyone_resclip.errors import ConfigError, DatabaseError, DatasetError, unknown
 from fiftyone_resclip.fields import names
 from fiftyone_resclip.fields.patience import patiently
-from fiftyone_resclip.fields.private import dataset_of, root_dataset_of
+from fiftyone_resclip.fields.private import dataset_of, is_frames_view, root_dataset_of
 from fiftyone_resclip.labeling.batches import LabelingReport, batches
 from fiftyone_resclip.labeling.passes import Pass
 from fiftyone_resclip.labeling.recipe import recipe_of
@@ -151,7 +150,7 @@ def _check(samples: Any) -> None:
             f"samples must be images, but are of type {samples.media_type!r}; use select_group_slices() for groups, "
             "to_frames(sample_frames=True) for videos"
         )
-    if dataset_of(samples) is not root_dataset_of(samples) and not isinstance(samples, FramesView):
+    if dataset_of(samples) is not root_dataset_of(samples) and not is_frames_view(samples):
         raise DatasetError(
             "samples must be of the dataset itself or frames of its videos: a view of patches or clips is a copy, and the masks "
             "would be lost with it; label the samples instead"

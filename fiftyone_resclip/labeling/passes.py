@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import fiftyone as fo
-from fiftyone.core.video import FramesView
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields import schema
@@ -29,6 +28,7 @@ from fiftyone_resclip.fields.private import (
     count_samples,
     dataset_id,
     dataset_of,
+    is_frames_view,
     labels_of,
     remove_labels,
     root_dataset_of,
@@ -87,7 +87,7 @@ class Pass:
         self.samples, self.label_field, self.targets, self.recipe = samples, label_field, targets, recipe
         self.overwrite, self.output_dir, self.shard = overwrite, output_dir, shard
         self.dataset: fo.Dataset = root_dataset_of(samples)
-        self.of_frames = isinstance(samples, FramesView)
+        self.of_frames = is_frames_view(samples)
         self.field = f"frames.{label_field}" if self.of_frames else label_field
         #: What makes an equal pass over other samples of the same dataset.
         self.arguments = {
@@ -177,7 +177,7 @@ class Pass:
         with exclusive(self.dataset):
             run = self._run()
             self._refuse_mixing(run)
-            if self.overwrite and self._labels() and not has_readable:
+            if not has_readable and self.overwrite and self._labels():
                 raise DatasetError(f"none of the {self.size} images could be read, so their masks were left alone")
             if run is not None and self._is_idle and not self._continues(run):
                 return  # everything has a mask already, and the last pass has ended

@@ -261,6 +261,11 @@ def test_masks_in_other_group_slices_are_neither_lost_nor_mixed(make_dataset: Ma
         for samples in (left, right):
             report = label(samples, model_of(), "pred", batch_size=1)
             assert (report.labelled, report.gone) == (2, 0)
+        dataset.clone_sample_field("pred", "kept")
+        left.clear_sample_field("kept")
+        dataset.mask_targets = {**dataset.mask_targets, "kept": {1: "red cloth", 2: "snow"}}
+        with pytest.raises(DatasetError, match="field 'kept' holds masks of other classes|belongs to labelling run"):
+            left.apply_model(model_of(("gravel",)), label_field="kept")
         with pytest.raises(DatasetError, match="holds 4 masks of other classes"):
             label(left, model_of(("gravel",)), "pred", overwrite=True)
         both = dataset.select_group_slices(["left", "right"])
