@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,10 +19,23 @@ from fiftyone_resclip.core.feedback import feedback_map
 from fiftyone_resclip.core.kernels import attend, refined_scores, stitch
 from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.residual import residual_map
-from fiftyone_resclip.core.text import cosines
+from fiftyone_resclip.core.text import NEVER, Correction, Words, cosines
+from fiftyone_resclip.core.voting import Regions, painted, vote
 from fiftyone_resclip.core.windows import Box, ResizableScores, Scores, window_boxes
 from fiftyone_resclip.errors import ConfigError, ShapeError
 from fiftyone_resclip.vocabulary import Vocabulary
+
+
+class ImageEvidence(NamedTuple):
+    """What is known about one image, apart from the words.
+
+    Attributes:
+        present: whether each class may be in the image, ``(C,)`` bool; ``None`` if nothing is known
+        regions: outlines of unknown class, at the size of the result; ``None`` if there are none
+    """
+
+    present: Tensor | None = None
+    regions: Regions | None = None
 
 
 class _Crop(NamedTuple):
@@ -39,17 +52,24 @@ class ResCLIP:
         config: the settings
         text_features (None): features of the vocabulary's phrases, ``(Q, D)``, L2-normalised; by default they are encoded here.
             ``load_model`` takes them from :mod:`fiftyone_resclip.clip.text_cache`
+        correction (None): what examples add to the scores of each class, for the whole vocabulary
 
     Raises:
         ConfigError: if the backbone has too few blocks for the config, or a window is smaller than a patch
-        ShapeError: if ``text_features`` does not have one row per phrase with the width of the backbone's features
+        ShapeError: if ``text_features`` does not have one row per phrase, or ``correction`` one row per class, with the width of
+            the backbone's features
 
     Source:
         Yang, Deng, Li, Duan: ResCLIP, CVPR 2025
     """
 
     def __init__(
-        self, backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig, text_features: Tensor | None = None
+        self,
+        backbone: Backbone,
+        vocabulary: Vocabulary,
+        config: ResCLIPConfig,
+        text_features: Tensor | None = None,
+        correction: Correction | None = None,
     ) -> None:
         if config.rcs is not None:
             backbone.check_blocks(config.rcs.blocks)
@@ -63,15 +83,23 @@ class ResCLIP:
             raise ShapeError(f"text_features must be {expected}, but got {tuple(features.shape)}")
         self.backbone, self.vocabulary, self.config = backbone, vocabulary, config
         self.text_features = features.to(backbone.device)
+        self.words = self.text_features if correction is None else self._corrected(correction)
         self._batches = Batches.on(backbone.device)
 
+    def _corrected(self, correction: Correction) -> Words:
+        expected = (len(self.vocabulary.class_names), self.backbone.feature_width)
+        if tuple(correction.weights.shape) != expected:
+            raise ShapeError(f"correction must be {expected}, but got {tuple(correction.weights.shape)}")
+        weights, bias = (part.to(self.text_features.device)[list(self.vocabulary.phrase_classes)] for part in correction)
+        return Words(self.text_features + weights, bias)
+
     @torch.inference_mode()
-    def logits(self, pixels: Tensor, text_features: Tensor) -> Tensor:
+    def logits(self, pixels: Tensor, text_features: Tensor | Words) -> Tensor:
         """Scores every patch against every phrase. This is the whole method.
 
         Args:
             pixels: normalised images of one size, ``(B, 3, H, W)``, finite
-            text_features: L2-normalised, ``(Q, D)``
+            text_features: L2-normalised, ``(Q, D)``, or :class:`~fiftyone_resclip.core.text.Words`
 
         Returns:
             cosines, ``(B, Q, h, w)`` float32
@@ -102,23 +130,36 @@ class ResCLIP:
 
     @torch.inference_mode()
     def last_block(
-        self, trunk: Trunk, text_features: Tensor, *, residual: Tensor | None = None, feedback: Tensor | None = None
+        self, trunk: Trunk, text_features: Tensor | Words, *, residual: Tensor | None = None, feedback: Tensor | None = None
     ) -> Tensor:
         """Runs the last block and compares its patches with the text.
 
         Args:
             trunk: from :meth:`trunk`
-            text_features: L2-normalised, ``(Q, D)``
+            text_features: as for :meth:`logits`
             residual (None): what RCS mixes into the attention, ``(B, heads, N, N)``
             feedback (None): what SFR mixes into the scores, ``(B, N, N)``
 
         Returns:
             cosines, ``(B, Q, h, w)`` float32
         """
+        return cosines(self.tokens(trunk, residual=residual, feedback=feedback), text_features, trunk.grid_hw)
+
+    @torch.inference_mode()
+    def tokens(self, trunk: Trunk, *, residual: Tensor | None = None, feedback: Tensor | None = None) -> Tensor:
+        """Runs the last block.
+
+        Args:
+            trunk: from :meth:`trunk`
+            residual (None): as for :meth:`last_block`
+            feedback (None): as for :meth:`last_block`
+
+        Returns:
+            projected tokens, ``(B, N, D)`` float32, class token first, not normalised
+        """
         with self._autocast():
             gathered = attend(trunk.q, trunk.k, trunk.v, **self._attention_settings(trunk, residual, feedback))
-            tokens = self.backbone.finish(trunk, gathered, residual_arch=self.config.residual_arch).float()
-        return cosines(tokens, text_features, trunk.grid_hw)
+            return self.backbone.finish(trunk, gathered, residual_arch=self.config.residual_arch).float()
 
     @torch.inference_mode()
     def attention(self, trunk: Trunk, *, residual: Tensor | None = None, feedback: Tensor | None = None) -> Tensor:
@@ -148,14 +189,21 @@ class ResCLIP:
 
     @torch.inference_mode()
     def segment(
-        self, images: Sequence[Tensor], out_sizes: Sequence[tuple[int, int]] | None = None, *, whole_px: float = math.inf
+        self,
+        images: Sequence[Tensor],
+        out_sizes: Sequence[tuple[int, int]] | None = None,
+        *,
+        whole_px: float = math.inf,
+        evidence: Sequence[ImageEvidence] | None = None,
     ) -> list[LabelMap]:
         """Segments images of any sizes; the results do not depend on how images are batched.
 
         Args:
             images: each ``(3, H, W)`` uint8, already at network size
             out_sizes (None): height and width of each result; by default the size of the image
-            whole_px (inf): a result with more pixels than this is a summary: no phrases, and only the mean confidence
+            whole_px (inf): a result with more pixels than this is a summary: no phrases, and only the mean confidence; a result
+                with regions is always whole
+            evidence (None): what is known about each image
 
         Returns:
             one :class:`LabelMap` per image; labels index the vocabulary's classes
@@ -164,18 +212,20 @@ class ResCLIP:
             ShapeError: if an image is not RGB uint8, or smaller than a patch
         """
         sizes = out_sizes or [(image.shape[1], image.shape[2]) for image in images]
-        every = zip(self.image_scores(images), images, sizes, strict=True)
+        known = evidence or [ImageEvidence()] * len(images)
+        every = zip(self.image_scores(images, [each.present for each in known]), images, sizes, known, strict=True)
         return [
-            self.label(self.resized(scores, image, out_hw), summary=math.prod(out_hw) > whole_px)
-            for scores, image, out_hw in every
+            self.label(self.resized(scores, image, out_hw), summary=math.prod(out_hw) > whole_px, regions=regions)
+            for scores, image, out_hw, (_, regions) in every
         ]
 
     @torch.inference_mode()
-    def image_scores(self, images: Sequence[Tensor]) -> list[ResizableScores]:
+    def image_scores(self, images: Sequence[Tensor], present: Sequence[Tensor | None] | None = None) -> list[ResizableScores]:
         """Scores whole images. Windows of equal size share batches, even if they come from different images.
 
         Args:
             images: each ``(3, H, W)`` uint8
+            present (None): for each image whether each class may be in it, ``(C,)`` bool, or ``None``
 
         Returns:
             cosines per image, at the image's size
@@ -183,16 +233,13 @@ class ResCLIP:
         Raises:
             ShapeError: if an image is not RGB uint8, or smaller than a patch
         """
-        for image in images:
-            if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
-                raise ShapeError(f"each image must be (3, H, W) uint8, but got {tuple(image.shape)} {image.dtype}")
-        padded = [self._whole_patches(image) for image in images]
-        crops = [
-            _Crop(index, box)
-            for index, image in enumerate(padded)
-            for box in window_boxes((image.shape[1], image.shape[2]), self.config.window)
-        ]
-        logits = self._crop_logits(padded, crops)
+        padded, crops = self._crops(images)
+        words = [self._words_of(classes) for classes in present or [None] * len(images)]
+
+        def run(pixels: Tensor, batch: Sequence[_Crop]) -> Tensor:
+            return self.logits(pixels, _together([words[crop.image] for crop in batch]))
+
+        logits = self._of_crops(padded, crops, run)
         result: list[ResizableScores] = []
         for index, (image, whole) in enumerate(zip(images, padded, strict=True)):
             own = [number for number, crop in enumerate(crops) if crop.image == index]
@@ -211,21 +258,44 @@ class ResCLIP:
         bottom, right = (-side % self.backbone.patch_px for side in image.shape[1:])
         return functional.pad(image[None].float(), (0, right, 0, bottom), mode="replicate")[0].to(image.dtype)
 
-    def _crop_logits(self, images: Sequence[Tensor], crops: Sequence[_Crop]) -> dict[int, Tensor]:
-        """Runs the method on all crops, in batches of crops of equal size; returns ``(Q, h, w)`` by crop number."""
+    def _crops(self, images: Sequence[Tensor]) -> tuple[list[Tensor], list[_Crop]]:
+        """Returns the images in whole patches, and all their windows."""
+        for image in images:
+            if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
+                raise ShapeError(f"each image must be (3, H, W) uint8, but got {tuple(image.shape)} {image.dtype}")
+        padded = [self._whole_patches(image) for image in images]
+        return padded, [
+            _Crop(index, box)
+            for index, image in enumerate(padded)
+            for box in window_boxes((image.shape[1], image.shape[2]), self.config.window)
+        ]
+
+    def _of_crops(
+        self, images: Sequence[Tensor], crops: Sequence[_Crop], run: Callable[[Tensor, Sequence[_Crop]], Tensor]
+    ) -> dict[int, Tensor]:
+        """Runs something on all crops, in batches of crops of equal size; returns its results by crop number."""
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for number, (_, box) in enumerate(crops):
             by_size[(box.bottom - box.top, box.right - box.left)].append(number)
-        scores: dict[int, Tensor] = {}
+        results: dict[int, Tensor] = {}
 
-        def run(batch: Sequence[int]) -> Tensor:
-            pixels = torch.stack([images[crops[n].image][:, crops[n].box.rows, crops[n].box.columns] for n in batch])
-            return self.logits(self.backbone.normalise(pixels), self.text_features)
+        def run_batch(numbers: Sequence[int]) -> Tensor:
+            batch = [crops[number] for number in numbers]
+            pixels = torch.stack([images[image][:, box.rows, box.columns] for image, box in batch])
+            return run(self.backbone.normalise(pixels), batch)
 
         for crop_hw, numbers in by_size.items():
-            for batch, logits in self._batches.results(numbers, crop_hw, run):
-                scores.update(zip(batch, logits, strict=True))
-        return scores
+            for batch, outcomes in self._batches.results(numbers, crop_hw, run_batch):
+                results.update(zip(batch, outcomes, strict=True))
+        return results
+
+    def _words_of(self, present: Tensor | None) -> Tensor | Words:
+        """Returns the words for an image in which only some classes may be."""
+        if present is None:
+            return self.words
+        features, bias = self.words if isinstance(self.words, Words) else (self.words, self.words.new_zeros(len(self.words)))
+        absent = ~present.to(bias.device)[list(self.vocabulary.phrase_classes)]
+        return Words(features, bias.masked_fill(absent, NEVER))
 
     @torch.inference_mode()
     def resized(self, scores: ResizableScores, image: Tensor, out_hw: tuple[int, int]) -> Scores:
@@ -244,22 +314,29 @@ class ResCLIP:
             return scores.resized(out_hw)
         return refined_scores(scores, self.backbone.normalise(image[None])[0], out_hw, setting)
 
-    def label(self, scores: Scores, *, summary: bool = False) -> LabelMap:
+    def label(self, scores: Scores, *, summary: bool = False, regions: Regions | None = None) -> LabelMap:
         """Computes the label, confidence and winning phrase of each pixel.
 
         Args:
             scores: cosines at the size of the result
-            summary (False): whether to compute only the labels and the mean confidence
+            summary (False): whether to compute only the labels and the mean confidence; not with regions
+            regions (None): regions that vote, at the size of the result
 
         Returns:
             the label map
         """
-        return label_map(
-            scores,
-            self.vocabulary.phrase_classes,
-            logit_scale=self.config.logit_scale,
-            threshold=self.config.prob_threshold,
-            fallback=self.vocabulary.fallback,
-            min_area=self.config.min_area,
-            summary=summary,
-        )
+        classes, config = self.vocabulary.phrase_classes, self.config
+        deciding: dict[str, Any] = {
+            "logit_scale": config.logit_scale, "threshold": config.prob_threshold, "fallback": self.vocabulary.fallback
+        }  # fmt: skip
+        found = label_map(scores, classes, min_area=config.min_area, summary=summary and regions is None, **deciding)
+        return found if regions is None else painted(found, vote(scores, classes, regions, **deciding), regions)
+
+
+def _together(words: Sequence[Tensor | Words]) -> Tensor | Words:
+    """Joins the words of the images of a batch, which differ at most in their bias."""
+    if len({id(each) for each in words}) == 1:
+        return words[0]
+    features = next(each.features for each in words if isinstance(each, Words))
+    none = features.new_zeros(len(features))
+    return Words(features, torch.stack([each.bias if isinstance(each, Words) else none for each in words]))

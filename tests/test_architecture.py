@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("segmenter",),
     ("fields", "drawing"),
     ("model",),
+    ("evidence",),
     ("labeling", "evaluation"),
     ("explore", "published"),
     ("doors",),

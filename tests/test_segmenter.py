@@ -15,7 +15,7 @@ from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import PAMR, RCS, ResCLIPConfig, Window
 from fiftyone_resclip.errors import ConfigError, ShapeError
 from fiftyone_resclip.presets import TINY
-from fiftyone_resclip.segmenter import ResCLIP
+from fiftyone_resclip.segmenter import ImageEvidence, ResCLIP
 from fiftyone_resclip.tiny.scenes import held_out_scene
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -176,3 +176,17 @@ def test_a_batch_that_does_not_fit_is_halved_and_one_window_that_does_not_fit_is
     room = 0
     with pytest.raises(torch.cuda.OutOfMemoryError):
         segmenter.image_logits(IMAGES)
+
+
+@pytest.mark.parametrize("config", [TINY, replace(WINDOWS, pamr=PAMR(2, (4,))), replace(TINY, sfr=None)])
+def test_only_present_classes_compete(tiny: Backbone, config: ResCLIPConfig) -> None:
+    segmenter = ResCLIP(tiny, WORDS, config)
+    some, every = torch.tensor([True, False, True]), torch.ones(3, dtype=torch.bool)
+    evidence = [ImageEvidence(present) for present in (some, every, None, some)]
+    known, plain = segmenter.segment(IMAGES, evidence=evidence), segmenter.segment(IMAGES)
+    others = ResCLIP(tiny, Vocabulary.parse({"red": WORDS.phrases[0], "ground": WORDS.phrases[2]}), config).segment(IMAGES)
+    for index in (0, 3):  # as if the absent class had never been named
+        assert torch.equal(known[index].labels, torch.tensor([0, 2, -1])[others[index].labels.long()])
+        torch.testing.assert_close(known[index].confidence, others[index].confidence, atol=1e-4, rtol=0)
+    for index in (1, 2):
+        assert torch.equal(known[index].labels, plain[index].labels)

@@ -1,11 +1,42 @@
-"""Text features, and their cosines with patches."""
+"""Text features, what the user's dataset adds to them, and their cosines with patches."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional
 
 from fiftyone_resclip.errors import ShapeError
+
+
+class Words(NamedTuple):
+    """What patches are compared with.
+
+    Attributes:
+        features: a direction for each phrase, ``(Q, D)``: its text feature, and what examples have added to it
+        bias: is added to the cosines, ``(Q,)``, or ``(B, Q)`` if it differs between images; :data:`NEVER` keeps a phrase from
+            winning
+    """
+
+    features: Tensor
+    bias: Tensor
+
+
+class Correction(NamedTuple):
+    """What examples add to the cosines of each class with a patch ``f``: ``weights @ f + bias``.
+
+    Attributes:
+        weights: ``(C, D)``
+        bias: ``(C,)``
+    """
+
+    weights: Tensor
+    bias: Tensor
+
+
+#: The bias of a phrase that can't win. It is finite, since a weight of zero times infinity is not a number.
+NEVER = -1e3
 
 
 def ensemble(embeddings: Tensor) -> Tensor:
@@ -23,12 +54,12 @@ def ensemble(embeddings: Tensor) -> Tensor:
     return functional.normalize(functional.normalize(embeddings, dim=-1).mean(dim=1), dim=-1)
 
 
-def cosines(tokens: Tensor, text_features: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+def cosines(tokens: Tensor, words: Tensor | Words, grid_hw: tuple[int, int]) -> Tensor:
     """Compares every patch with every phrase.
 
     Args:
         tokens: projected tokens, ``(B, N, D)``, class token first, of any norm
-        text_features: L2-normalised, ``(Q, D)``
+        words: L2-normalised text features, ``(Q, D)``, or :class:`Words`
         grid_hw: patches down and across
 
     Returns:
@@ -37,8 +68,13 @@ def cosines(tokens: Tensor, text_features: Tensor, grid_hw: tuple[int, int]) -> 
     Raises:
         ShapeError: if the two widths differ
     """
-    if text_features.ndim != 2 or text_features.shape[1] != tokens.shape[2]:
-        raise ShapeError(f"text_features must be (Q, {tokens.shape[2]}), but got {tuple(text_features.shape)}")
-    patch_tokens = functional.normalize(tokens[:, 1:], dim=-1)
-    scores: Tensor = (patch_tokens @ text_features.T).transpose(1, 2).unflatten(2, grid_hw)
-    return scores
+    features = words.features if isinstance(words, Words) else words
+    if features.ndim != 2 or features.shape[1] != tokens.shape[2]:
+        raise ShapeError(f"text_features must be (Q, {tokens.shape[2]}), but got {tuple(features.shape)}")
+    scores: Tensor = (normalised_patches(tokens) @ features.T).transpose(1, 2).unflatten(2, grid_hw)
+    return scores + words.bias[..., None, None] if isinstance(words, Words) else scores
+
+
+def normalised_patches(tokens: Tensor) -> Tensor:
+    """Returns the patches that are compared with words: tokens without the class token, L2-normalised, ``(B, N - 1, D)``."""
+    return functional.normalize(tokens[:, 1:], dim=-1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fiftyone_resclip.clip.backbone import Trunk
+from fiftyone_resclip.core.text import Words
 from fiftyone_resclip.core.windows import Box, window_boxes
 from fiftyone_resclip.segmenter import ResCLIP
 
@@ -39,7 +40,7 @@ class _Observed(ResCLIP):
         self.__dict__.update(vars(method))
 
     def last_block(
-        self, trunk: Trunk, text_features: Tensor, *, residual: Tensor | None = None, feedback: Tensor | None = None
+        self, trunk: Trunk, text_features: Tensor | Words, *, residual: Tensor | None = None, feedback: Tensor | None = None
     ) -> Tensor:
         """Runs the last block and remembers its inputs."""
         self.given = trunk, residual, feedback
