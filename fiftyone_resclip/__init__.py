@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fiftyone_resclip.config import Window as Window
     from fiftyone_resclip.errors import ResCLIPError as ResCLIPError
     from fiftyone_resclip.evaluation.evaluate import evaluate as evaluate
+    from fiftyone_resclip.evidence.learning import learn as learn
     from fiftyone_resclip.labeling.label import label as label
     from fiftyone_resclip.labeling.runs import LabelRun as LabelRun
     from fiftyone_resclip.labeling.runs import compare_runs as compare_runs
@@ -36,6 +37,7 @@ _HOMES = {
     "config": ("PAMR", "RCS", "SFR", "ResCLIPConfig", "Window"),
     "errors": ("ResCLIPError",),
     "evaluation.evaluate": ("evaluate",),
+    "evidence.learning": ("learn",),
     "labeling.label": ("label",),
     "labeling.runs": ("LabelRun", "compare_runs", "delete_run", "list_runs", "load_run", "rename_run"),
     "model": ("load_model",),

@@ -7,6 +7,7 @@ This module does not import a tensor library.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -221,6 +222,14 @@ class ResCLIPConfig:
     def residual_arch(self) -> bool:
         """Whether the last block keeps its residual connection and MLP."""
         return (self.arch or STRATEGIES[self.strategy].arch) == "residual"
+
+    @property
+    def last_block(self) -> dict[str, Any]:
+        """The settings on which the patches of the draft depend, before they are compared with words, as plain JSON values."""
+        values = self.to_dict()
+        names = ("strategy", "rcs", "locality_sigma")
+        settings: dict[str, Any] = json.loads(json.dumps({name: values[name] for name in names}))
+        return {**settings, "residual": self.residual_arch}
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as plain JSON values; :meth:`from_dict` reads them back."""

@@ -22,6 +22,7 @@ from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.text_cache import text_features
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.core.labels import LabelMap
+from fiftyone_resclip.core.teaching import Taught
 from fiftyone_resclip.errors import DatasetError, ImageError, VocabularyError
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.exclusive import exclusive
@@ -114,6 +115,11 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
     def mask_targets(self) -> dict[int, str]:
         """Class name by mask value, 1 for the first class."""
         return schema.mask_targets(self.segmenter.vocabulary)
+
+    @property
+    def taught(self) -> Taught | None:
+        """What examples taught this model; ``None`` if it knows the words alone. See :func:`fiftyone_resclip.learn`."""
+        return self.segmenter.taught
 
     @property
     def media_type(self) -> str:

@@ -19,7 +19,8 @@ from fiftyone_resclip.core.feedback import feedback_map
 from fiftyone_resclip.core.kernels import attend, refined_scores, stitch
 from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.residual import residual_map
-from fiftyone_resclip.core.text import NEVER, Correction, Words, cosines
+from fiftyone_resclip.core.teaching import Taught
+from fiftyone_resclip.core.text import NEVER, Words, cosines, normalised_patches
 from fiftyone_resclip.core.voting import Regions, painted, vote
 from fiftyone_resclip.core.windows import Box, ResizableScores, Scores, window_boxes
 from fiftyone_resclip.errors import ConfigError, ShapeError
@@ -52,12 +53,12 @@ class ResCLIP:
         config: the settings
         text_features (None): features of the vocabulary's phrases, ``(Q, D)``, L2-normalised; by default they are encoded here.
             ``load_model`` takes them from :mod:`fiftyone_resclip.clip.text_cache`
-        correction (None): what examples add to the scores of each class, for the whole vocabulary
+        taught (None): what examples add to the scores of each class; see :func:`fiftyone_resclip.learn`
 
     Raises:
-        ConfigError: if the backbone has too few blocks for the config, or a window is smaller than a patch
-        ShapeError: if ``text_features`` does not have one row per phrase, or ``correction`` one row per class, with the width of
-            the backbone's features
+        ConfigError: if the backbone has too few blocks for the config, a window is smaller than a patch, or ``taught`` comes from
+            other settings of the last block
+        ShapeError: if ``text_features`` does not have one row per phrase with the width of the backbone's features
 
     Source:
         Yang, Deng, Li, Duan: ResCLIP, CVPR 2025
@@ -69,7 +70,7 @@ class ResCLIP:
         vocabulary: Vocabulary,
         config: ResCLIPConfig,
         text_features: Tensor | None = None,
-        correction: Correction | None = None,
+        taught: Taught | None = None,
     ) -> None:
         if config.rcs is not None:
             backbone.check_blocks(config.rcs.blocks)
@@ -83,14 +84,19 @@ class ResCLIP:
             raise ShapeError(f"text_features must be {expected}, but got {tuple(features.shape)}")
         self.backbone, self.vocabulary, self.config = backbone, vocabulary, config
         self.text_features = features.to(backbone.device)
-        self.words = self.text_features if correction is None else self._corrected(correction)
+        self.taught = taught
+        self.words = self.text_features if taught is None else self._corrected(taught)
         self._batches = Batches.on(backbone.device)
 
-    def _corrected(self, correction: Correction) -> Words:
-        expected = (len(self.vocabulary.class_names), self.backbone.feature_width)
-        if tuple(correction.weights.shape) != expected:
-            raise ShapeError(f"correction must be {expected}, but got {tuple(correction.weights.shape)}")
-        weights, bias = (part.to(self.text_features.device)[list(self.vocabulary.phrase_classes)] for part in correction)
+    def _corrected(self, taught: Taught) -> Words:
+        """Adds what examples taught to the words."""
+        if taught.correction.weights.shape[1] != self.backbone.feature_width or taught.settings != self.config.last_block:
+            raise ConfigError(
+                "what was learned from examples needs the same weights and settings of the last block, but they were "
+                f"{taught.settings}; learn again with this model"
+            )
+        rows = list(self.vocabulary.phrase_classes)
+        weights, bias = (part[rows].to(self.backbone.device) for part in taught.for_classes(self.vocabulary.class_names))
         return Words(self.text_features + weights, bias)
 
     @torch.inference_mode()
@@ -257,6 +263,30 @@ class ResCLIP:
             return image
         bottom, right = (-side % self.backbone.patch_px for side in image.shape[1:])
         return functional.pad(image[None].float(), (0, right, 0, bottom), mode="replicate")[0].to(image.dtype)
+
+    @torch.inference_mode()
+    def features(self, image: Tensor) -> list[tuple[Box, Tensor]]:
+        """Computes the patches of the draft, which do not depend on the words.
+
+        Args:
+            image: ``(3, H, W)`` uint8, at network size
+
+        Returns:
+            each window in pixels, and the L2-normalised features of its patches, ``(h, w, D)`` float32 on the CPU
+
+        Raises:
+            ShapeError: as for :meth:`image_scores`
+        """
+
+        def run(pixels: Tensor, _: Sequence[_Crop]) -> Tensor:
+            trunk = self.trunk(pixels)
+            tokens = self.tokens(trunk, residual=residual_map(trunk.mean_attention, self.config.rcs))
+            patches: Tensor = normalised_patches(tokens).unflatten(1, trunk.grid_hw)
+            return patches
+
+        padded, crops = self._crops([image])
+        found = self._of_crops(padded, crops, run)
+        return [(crop.box, found[number].cpu()) for number, crop in enumerate(crops)]
 
     def _crops(self, images: Sequence[Tensor]) -> tuple[list[Tensor], list[_Crop]]:
         """Returns the images in whole patches, and all their windows."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from fiftyone_resclip.clip.backbone import Backbone
-from fiftyone_resclip.clip.weights import fingerprint
+from fiftyone_resclip.clip.identity import identity
 from fiftyone_resclip.model import ResCLIPModel
 
 #: Plain JSON values: model, weights, settings, classes with their phrases, background class.
@@ -18,7 +15,6 @@ Recipe = Mapping[str, Any]
 
 _FOR_PEOPLE = ("model",)  # recorded, but two names may stand for the same weights
 _ABSENT = "nothing"
-_known: WeakKeyDictionary[Backbone, str] = WeakKeyDictionary()
 
 
 def recipe_of(model: ResCLIPModel) -> dict[str, Any]:
@@ -33,10 +29,11 @@ def recipe_of(model: ResCLIPModel) -> dict[str, Any]:
     segmenter, vocabulary = model.segmenter, model.segmenter.vocabulary
     return {
         "model": segmenter.backbone.name,
-        "weights": _identity(segmenter.backbone),
+        "weights": identity(segmenter.backbone),
         "settings": segmenter.config.to_dict(),
         "classes": [[name, list(words)] for name, words in zip(vocabulary.class_names, vocabulary.phrases, strict=True)],
         "background": vocabulary.background,
+        **({} if model.taught is None else {"examples": model.taught.to_json()}),
     }
 
 
@@ -71,15 +68,3 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
             key: leaf for part, inner in value.items() for key, leaf in _flat(inner, f"{name}.{part}" if name else part).items()
         }
     return {name: list(value) if isinstance(value, tuple) else value}
-
-
-def _identity(backbone: Backbone) -> str:
-    """A hash of the weights and of what they don't tell: activations, heads and the normalisation of pixels."""
-    if backbone not in _known:
-        modules = list(backbone.model.modules())
-        activations = sorted({type(module).__name__ for module in modules if "GELU" in type(module).__name__})
-        heads = [module.num_heads for module in modules if hasattr(module, "num_heads")]
-        pixels = [getattr(backbone.model.visual, name, None) for name in ("image_mean", "image_std")]
-        parts = (fingerprint(backbone.model), activations, heads, pixels)
-        _known[backbone] = hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
-    return _known[backbone]
