@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fiftyone_resclip.clip.backbone import Backbone
+from fiftyone_resclip.clip.background_words import AUTO, with_chosen_background
 from fiftyone_resclip.clip.text_cache import text_features
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.core.labels import LabelMap
@@ -257,7 +258,8 @@ def load_model(
     Args:
         name ("resclip-vit-b-16"): a named model, an open_clip architecture, a JSON config or a folder; see :meth:`Backbone.load`
         classes (None): required: names, ``{"class": ["phrase", ...]}``, or a text file; see :meth:`Vocabulary.parse`
-        background (None): the class that uncertain pixels get; by default they stay unlabelled
+        background (None): the class that uncertain pixels get; by default they stay unlabelled. ``"auto"`` (unless it is a
+            class) adds a class ``"background"`` with words for the rest of the picture; it helps if the classes do not cover it
         preset_name (None): published settings to start from; by default those of ``ade20k``
         pretrained (None): a tag of open_clip or a checkpoint file
         device (None): where to run; by default a GPU if there is one
@@ -276,9 +278,13 @@ def load_model(
         raise VocabularyError(
             "classes must name what to look for, but got none; pass for example classes=['road', 'sky', 'everything else']"
         )
-    vocabulary = Vocabulary.parse(classes, background)
+    vocabulary = Vocabulary.parse(classes)
+    chooses = background == AUTO and AUTO not in vocabulary.class_names
+    if not chooses:
+        vocabulary = Vocabulary.parse(vocabulary, background)
     config = (preset(preset_name) if preset_name else default_config(name)).varied(settings)
-    return make_model(Backbone.load(name, pretrained, device), vocabulary, config)
+    backbone = Backbone.load(name, pretrained, device)
+    return make_model(backbone, with_chosen_background(backbone, vocabulary) if chooses else vocabulary, config)
 
 
 def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig) -> ResCLIPModel:
