@@ -101,6 +101,7 @@ def make(dataset: Any, history: History, step: Step | None) -> int:
                 raise
         if not _goes_on(dataset, history, step):
             _take_back_part(dataset, step, part)
+            _remove_if_empty(dataset, history, step, folders | kept_files.folders(part.get("made", {})))
             raise DatasetError(f"the labels in {step['to_field']!r} were removed while they were being made")
         made = {"_id": {"$in": part["ids"]}, step["to_field"]: {"$ne": None}}
         count += sample_collection(dataset).count_documents(made)
@@ -131,12 +132,7 @@ def take_back(dataset: Any, history: History, step: Step) -> str:
         counts = _take_back_part(dataset, step, part)
         removed, left, folders = removed + counts[0], left + counts[1], folders | kept_files.folders(part.get("made", {}))
         history.stay()
-    kept_files.remove_partial(folders, str(step["_id"]))
-    if step["new"] and _delete_if_empty(dataset, history, field):
-        for folder in folders:
-            with suppress(OSError):  # not empty
-                folder.rmdir()
-                folder.parent.rmdir()
+    if _remove_if_empty(dataset, history, step, folders):
         return f"field {field!r} removed"
     return f"{removed} labels removed from {field!r}" + (f"; {left} that have changed since are still there" if left else "")
 
@@ -238,9 +234,17 @@ def _is_unchanged(label: dict[str, Any], made: dict[str, Any]) -> bool:
     return digest(bson.encode(label)) in made["labels"] and ("path" not in made or kept_files.is_unchanged(made))
 
 
-def _delete_if_empty(dataset: Any, history: History, field: str) -> bool:
+def _remove_if_empty(dataset: Any, history: History, step: Step, folders: set[Path]) -> bool:
+    """Removes the field that a step made, with its folders, if nothing is in it; returns whether it did."""
+    kept_files.remove_partial(folders, str(step["_id"]))
+    field, is_empty = step["to_field"], False
     with exclusive(dataset):
-        is_empty = not history.writers(field) and not sample_collection(dataset).find_one({field: {"$ne": None}}, {"_id": 1})
+        if step["new"] and field in dataset.get_field_schema() and not history.writers(field):
+            is_empty = not sample_collection(dataset).find_one({field: {"$ne": None}}, {"_id": 1})
         if is_empty:
             dataset.delete_sample_field(field)
+    for folder in folders if is_empty else ():
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+            folder.parent.rmdir()
     return is_empty

@@ -200,7 +200,9 @@ def test_verdicts_of_earlier_versions_count(dataset: fo.Dataset) -> None:
     assert verdicts(dataset) == ["keep", "discard", None, None, None]
 
 
-@pytest.mark.parametrize("hide", [lambda samples: samples.select_fields("filepath"), lambda samples: samples.exclude_fields("pred")])
+@pytest.mark.parametrize(
+    "hide", [lambda samples: samples.select_fields("filepath"), lambda samples: samples.exclude_fields("pred")]
+)
 def test_views_that_hide_fields_are_reviewed(dataset: fo.Dataset, hide: Callable[[Any], Any]) -> None:
     ids = dataset.values("id")
     view = hide(dataset.limit(3)).skip(1)
