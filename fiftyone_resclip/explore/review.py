@@ -176,25 +176,34 @@ def undo(samples: Any, label_field: str) -> str | None:
     Returns:
         a description of what was undone; ``None`` if there is nothing to undo
     """
-    dataset, done = dataset_of(samples), None
+    dataset, claimed, done = dataset_of(samples), False, None
 
     def attempt() -> None:
-        nonlocal done
+        nonlocal claimed, done
         with _turn(dataset, label_field) as (history, finished):
-            if finished:
-                done = finished
-            elif done is None and (step := history.claim()):
-                done = "the last step was undone"  # from here on, another attempt must not undo another step
+            done = done or finished
+            if not done and not claimed and (step := history.claim()):
+                claimed = True  # another attempt must not undo another step
                 done = _take_back(dataset, history, step)
                 history.forget(step)
 
     patiently(attempt)
-    return done
+    return done or ("the last step was undone" if claimed else None)
 
 
 def revision(samples: Any, label_field: str) -> int:
     """Returns a number that grows with every step, so that a form can tell whether it is up to date."""
     return History(dataset_of(samples), label_field).revision
+
+
+def unfinished(samples: Any, label_field: str) -> list[str]:
+    """Lists the copies and conversions that are not finished, each in one line that says how to go on."""
+    steps = History(dataset_of(samples), label_field).interrupted()
+    return [
+        f"field {step['to_field']!r} is not finished; if what makes it was interrupted, repeat that to go on, or undo it"
+        for step in steps
+        if step["kind"] == "labels" and step["state"] == "begun"
+    ]
 
 
 @contextmanager
