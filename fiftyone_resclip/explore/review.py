@@ -1,7 +1,8 @@
 """Reviews masks: gives each sample a verdict, counts verdicts, copies or converts the kept labels, and undoes steps.
 
-Verdicts are strings in the field ``<label field>_review``, so FiftyOne's sidebar can filter by them. Nothing here changes the
-masks under review or overwrites an existing label. Several reviewers may work at the same time, in several processes.
+Verdicts are strings in the field ``<label field>_review``, so FiftyOne's sidebar can filter by them. A verdict no longer counts
+when another label takes the place of the one that was reviewed, whose id is in ``<label field>_reviewed_id``. Nothing here
+changes the masks under review or overwrites an existing label. Several reviewers may work at the same time, in several processes.
 """
 
 from __future__ import annotations
