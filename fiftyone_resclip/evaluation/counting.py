@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from pymongo.errors import ConnectionFailure
 
-from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.errors import DatabaseError, ImageError
 from fiftyone_resclip.evaluation import metrics
 from fiftyone_resclip.evaluation.boundaries import BoundaryCounts, boundary_counts
 from fiftyone_resclip.evaluation.matching import ClassMatch, Count, MaskField
+from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.values import Mask, resize
 
 #: Number of samples whose fields are written in one batch.
@@ -145,26 +148,38 @@ def images_in(view: Any, match: ClassMatch, progress: Any) -> Iterator[tuple[str
     Yields:
         sample ids and images
     """
-    done = 0
+    done, samples = 0, None
+
+    def following() -> list[tuple[str, Image]] | None:
+        nonlocal samples
+        samples = samples or view.skip(done).iter_samples(progress=progress)
+        try:
+            sample = next(samples, None)
+            return None if sample is None else [(sample.id, image) for image in _images_of(sample, match)]
+        except Exception:
+            samples = None
+            raise
+
     while True:
         try:
-            for sample in view.skip(done).iter_samples(progress=progress):
-                images = list(_images_of(sample, match))
-                yield from ((sample.id, image) for image in images)
-                done += 1
-            return
+            images = patiently(following)
+        except DatabaseError:
+            raise
         except Exception as error:  # a damaged mask in the database raises whatever its decoder raises
-            yield _unloadable(view.skip(done).limit(1), match, error)
-            done += 1
+            images = patiently(partial(_unloadable, view.skip(done).limit(1), match, error))
+        if images is None:
+            return
+        yield from images
+        done += 1
 
 
-def _unloadable(one: Any, match: ClassMatch, error: Exception) -> tuple[str, Image]:
+def _unloadable(one: Any, match: ClassMatch, error: Exception) -> list[tuple[str, Image]]:
     """Returns the image of a sample that FiftyOne can't load, with those of its labels that it can load."""
     found = list(zip(*one.values(["id", "filepath"]), strict=True))
     if not found:
         raise error
     labels = [_load(one, field.name) for field in (match.truth_field, match.pred_field)]
-    return found[0][0], Image(None, found[0][1], *labels)
+    return [(found[0][0], Image(None, found[0][1], *labels))]
 
 
 def _load(one: Any, field: str) -> Any:
@@ -172,6 +187,8 @@ def _load(one: Any, field: str) -> Any:
         if field.startswith("frames."):
             raise ImageError(f"a frame of this video has a label in the database that can't be decoded; repair {field!r}")
         return one.select_fields(field).first()[field]
+    except ConnectionFailure:  # says nothing about the label
+        raise
     except Exception as error:
         why = error if isinstance(error, ImageError) else f"its label in {field!r} can't be decoded: {error.__cause__ or error}"
         return ImageError(str(why))

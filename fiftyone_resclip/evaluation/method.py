@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 import fiftyone as fo
+from bson import ObjectId
 from fiftyone.utils.eval.segmentation import SegmentationEvaluation, SegmentationEvaluationConfig
 
 from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
@@ -26,6 +27,7 @@ from fiftyone_resclip.evaluation.run_fields import Figures, fill_view, known_fie
 from fiftyone_resclip.evaluation.settings import METHOD, EvaluationSettings
 from fiftyone_resclip.evaluation.staging import Fields, declared
 from fiftyone_resclip.fields.exclusive import exclusive
+from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import dataset_of, is_frame_field, refresh, reload_samples, root_dataset_of, stored
 
 _OWN_METRICS = ("miou", "worst_class", "unlabelled")  # FiftyOne lists the others
@@ -76,8 +78,7 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
     def register_run(self, samples: Any, key: str | None, overwrite: bool = True, cleanup: bool = True) -> None:
         """Only checks whether the run can be stored. FiftyOne's version would replace an earlier run before any mask is read."""
         if key is not None:
-            with storing.claimed(root_dataset_of(samples), key):
-                self._replaced(samples, key)
+            patiently(lambda: self._check_key(samples, key))
 
     def register_samples(self, samples: Any, eval_key: str | None) -> None:
         """Does nothing: :meth:`evaluate_samples` declares the fields, once it has values for them."""
@@ -123,16 +124,19 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         """Shows run, results and fields in one step. FiftyOne would show the run first and then write the rest."""
         root, config = root_dataset_of(samples), self.config
         fields, earlier = own_fields(samples, config, eval_key), self._earlier(samples, eval_key)
-        storing.store(
-            root, eval_key, fields, known_fields(samples, config.gt_field, eval_key), placed(samples, values),
-            storing.description(samples, config), results, lambda: self._replaced(samples, eval_key),
+        known, run, number = known_fields(samples, config.gt_field, eval_key), storing.description(samples, config), ObjectId()
+        patiently(
+            lambda: storing.store(
+                root, eval_key, fields, known, lambda: placed(samples, values), run, results,
+                lambda: self._replaced(samples, eval_key), number,
+            )
         )  # fmt: skip
         self._stored = results
         if earlier is not None and earlier.custom_metrics:
             earlier.build().cleanup_custom_metrics(samples, eval_key)
         if dataset_of(samples) is not root:
             fill_view(samples, fields, values)
-        reload_samples(dataset_of(samples), values)
+        patiently(lambda: reload_samples(dataset_of(samples), values))
 
     def _count(self, samples: Any, total: Total, progress: Any) -> dict[str, dict[int | None, dict[str, Any]]]:
         """Adds all images to ``total``; for a stored run, returns metrics by sample id and frame (``None`` for the sample)."""
@@ -201,6 +205,10 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         if self.config.custom_metrics:
             with exclusive(root_dataset_of(samples)):
                 super().add_fields_to_sidebar_group(samples, eval_key, omit_fields)
+
+    def _check_key(self, samples: Any, eval_key: str) -> None:
+        with storing.claimed(root_dataset_of(samples), eval_key):
+            self._replaced(samples, eval_key)
 
     def _replaced(self, samples: Any, eval_key: str) -> Fields:
         """Returns the fields of the run that a run under this key replaces; raises an error if it must not."""

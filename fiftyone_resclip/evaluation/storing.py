@@ -44,33 +44,39 @@ def store(
     key: str,
     fields: staging.Fields,
     known: staging.Fields,
-    values: staging.Values,
+    values: Callable[[], staging.Values],
     run: Mapping[str, Any],
     results: Any,
     replaced: Callable[[], staging.Fields],
+    number: ObjectId,
 ) -> None:
     """Stores an evaluation, or replaces one. Waits while another process stores one under the same key.
+
+    Repeating it with the same number does no harm, as when the database went away in between.
 
     Args:
         dataset: a FiftyOne dataset
         key: the evaluation's key
         fields: the fields of the run
         known: all fields that a run of this key may have
-        values: their values
+        values: returns their values
         run: FiftyOne's description of the run, as it is stored
         results: FiftyOne's results
         replaced: returns the fields of the run that is replaced, or raises an error if the key can't be used
+        number: a new id, which becomes the id of the run
 
     Raises:
         DatasetError: if the dataset was deleted, or another program keeps removing the fields
     """
     with claimed(dataset, key) as check:
         _tidy(dataset, key, known)
+        if _whole(dataset, key, fields, number):
+            return
         old = replaced()
         try:
-            number = _insert_run({**run, "_dataset_id": dataset_id(dataset), "key": key}, results)
+            _insert_run({**run, "_id": number, "_dataset_id": dataset_id(dataset), "key": key}, results)
             places = staging.stage(dataset, fields, number)
-            staging.write(dataset, places, values)
+            staging.write(dataset, places, values())
             for _ in range(_ATTEMPTS):
                 with staging.changing(dataset, partial(staging.copy, dataset, fields, number)) as (document, update):
                     check()
@@ -161,12 +167,11 @@ def save_results(dataset: fo.Dataset, key: str, results: Any) -> None:
     refresh(dataset)
 
 
-def _insert_run(run: Mapping[str, Any], results: Any) -> ObjectId:
+def _insert_run(run: Mapping[str, Any], results: Any) -> None:
     """Inserts a run that no dataset refers to. The run comes before its results, so that :func:`_tidy` finds both."""
     file = ObjectId()
-    number: ObjectId = database().runs.insert_one({**run, "results": file, "results_meta": results.get_meta()}).inserted_id
+    database().runs.insert_one({**run, "results": file, "results_meta": results.get_meta()})
     GridFS(database()).put(_encoded(results), _id=file, content_type="application/json")
-    return number
 
 
 def _delete_results(run: Mapping[str, Any]) -> None:
@@ -190,6 +195,6 @@ def _tidy(dataset: fo.Dataset, key: str, fields: staging.Fields) -> None:
 
 
 def _whole(dataset: fo.Dataset, key: str, fields: staging.Fields, number: ObjectId) -> bool:
-    document = stored(dataset)
+    document = stored(dataset) or {"evaluations": {}}
     names = {level: set(classes) for level, classes in fields.items()}
     return document["evaluations"].get(key) == number and staging.declared(document, fields) == names

@@ -17,7 +17,7 @@ import fiftyone as fo
 from bson import ObjectId
 from pymongo import UpdateOne
 
-from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.errors import DatasetError, ImageError
 from fiftyone_resclip.explore import kept_files
 from fiftyone_resclip.explore.kept_files import digest
 from fiftyone_resclip.explore.review_history import History, Part, Step, batches
@@ -63,9 +63,10 @@ def begin(dataset: Any, history: History, kept: Any, to_field: str, *, form: str
             raise DatasetError(f"field {to_field!r} already exists; choose a new one")
         elif not len(kept):
             raise DatasetError(f"no mask of {history.field!r} is kept yet, so there is nothing to convert")
-        exists = to_field in dataset.get_field_schema()
-        for ids in batches((kept.exists(to_field, False) if exists else kept).values("_id"), _LABELS_PER_PART):
-            yield {"ids": ids}
+        chosen = kept.exists(to_field, False) if to_field in dataset.get_field_schema() else kept
+        for some in batches(list(zip(*chosen.values(["_id", f"{history.field}._id"]), strict=True)), _LABELS_PER_PART):
+            ids, labels = zip(*some, strict=True)
+            yield {"ids": list(ids), "labels": list(labels)}
 
     return history.begin("labels", parts(), new=is_new, **facts)
 
@@ -87,15 +88,20 @@ def make(dataset: Any, history: History, step: Step | None) -> int:
     """
     if step is None:
         return 0
-    refresh(dataset)
-    if history.goes_on(step):
-        _declare(dataset, step)
+    with exclusive(dataset):  # so that the field is declared before it is undone, or not at all
+        if history.goes_on(step):
+            _declare(dataset, step)
     count, failures, folders = 0, list[str](), set[Path]()
     for part in history.parts(step):
         folders |= kept_files.folders(part.get("made", {}))  # of an earlier attempt
-        failures += _make_part(dataset, history, step, part)
+        try:
+            failures += _make_part(dataset, history, step, part)
+        except ImageError:  # perhaps because the folder was removed together with the labels
+            if _goes_on(dataset, history, step):
+                raise
         if not _goes_on(dataset, history, step):
             _take_back_part(dataset, step, part)
+            _remove_if_empty(dataset, history, step, folders | kept_files.folders(part.get("made", {})))
             raise DatasetError(f"the labels in {step['to_field']!r} were removed while they were being made")
         made = {"_id": {"$in": part["ids"]}, step["to_field"]: {"$ne": None}}
         count += sample_collection(dataset).count_documents(made)
@@ -118,19 +124,15 @@ def take_back(dataset: Any, history: History, step: Step) -> str:
         what was removed
     """
     field = step["to_field"]
-    if field not in dataset.get_field_schema():
-        return f"field {field!r} was already removed"
+    with exclusive(dataset):  # after a process that is just declaring it
+        if field not in dataset.get_field_schema():
+            return f"field {field!r} was already removed"
     removed, left, folders = 0, 0, set[Path]()
     for part in history.parts(step):
         counts = _take_back_part(dataset, step, part)
         removed, left, folders = removed + counts[0], left + counts[1], folders | kept_files.folders(part.get("made", {}))
         history.stay()
-    kept_files.remove_partial(folders, str(step["_id"]))
-    if step["new"] and _delete_if_empty(dataset, history, field):
-        for folder in folders:
-            with suppress(OSError):  # not empty
-                folder.rmdir()
-                folder.parent.rmdir()
+    if _remove_if_empty(dataset, history, step, folders):
         return f"field {field!r} removed"
     return f"{removed} labels removed from {field!r}" + (f"; {left} that have changed since are still there" if left else "")
 
@@ -175,7 +177,7 @@ def _goes_on(dataset: Any, history: History, step: Step) -> bool:
 def _make_part(dataset: Any, history: History, step: Step, part: Part) -> list[str]:
     """Makes the missing labels of a part; returns why masks were left out."""
     field, source = step["to_field"], step["field"]
-    missing = {"_id": {"$in": part["ids"]}, field: None, source: {"$ne": None}}
+    missing = {"_id": {"$in": part["ids"]}, field: None, f"{source}._id": {"$in": part["labels"]}}
     made, files, operations, failures = dict[str, dict[str, Any]](), dict[str, bytes](), [], []
     for sample in sample_collection(dataset).find(missing, kept_files.with_paths(dataset, source)):
         key = str(sample["_id"])
@@ -187,13 +189,15 @@ def _make_part(dataset: Any, history: History, step: Step, part: Part) -> list[s
         except Exception as error:
             failures.append(f"that of sample {key} can't be read: {error}")
             continue
-        made[key] = {"label": digest(bson.encode(label))}
+        made[key] = {"labels": [digest(bson.encode(label))]}
         if key in files:
             made[key] |= {"path": label["mask_path"], "file": digest(files[key])}
         change = {"$set": {field: label, "last_modified_at": datetime.now(timezone.utc)}}
         operations.append(UpdateOne({"_id": sample["_id"], field: None}, change))
     if made:
-        history.add(part, "made", made)
+        part["made"] = history.note(part, made)
+        if not part["made"]:
+            return failures
         for key, content in files.items():
             kept_files.write(content, Path(made[key]["path"]), str(step["_id"]))
         if write_samples(dataset, operations, list(made)) < len(made):
@@ -227,12 +231,20 @@ def _take_back_part(dataset: Any, step: Step, part: Part) -> tuple[int, int]:
 
 
 def _is_unchanged(label: dict[str, Any], made: dict[str, Any]) -> bool:
-    return digest(bson.encode(label)) == made["label"] and ("path" not in made or kept_files.is_unchanged(made))
+    return digest(bson.encode(label)) in made["labels"] and ("path" not in made or kept_files.is_unchanged(made))
 
 
-def _delete_if_empty(dataset: Any, history: History, field: str) -> bool:
+def _remove_if_empty(dataset: Any, history: History, step: Step, folders: set[Path]) -> bool:
+    """Removes the field that a step made, with its folders, if nothing is in it; returns whether it did."""
+    kept_files.remove_partial(folders, str(step["_id"]))
+    field, is_empty = step["to_field"], False
     with exclusive(dataset):
-        is_empty = not history.writers(field) and not sample_collection(dataset).find_one({field: {"$ne": None}}, {"_id": 1})
+        if step["new"] and field in dataset.get_field_schema() and not history.writers(field):
+            is_empty = not sample_collection(dataset).find_one({field: {"$ne": None}}, {"_id": 1})
         if is_empty:
             dataset.delete_sample_field(field)
+    for folder in folders if is_empty else ():
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+            folder.parent.rmdir()
     return is_empty

@@ -1,26 +1,28 @@
 """Reviews masks: gives each sample a verdict, counts verdicts, copies or converts the kept labels, and undoes steps.
 
-Verdicts are strings in the field ``<label field>_review``, so FiftyOne's sidebar can filter by them. Nothing here changes the
-masks under review or overwrites an existing label. Several reviewers may work at the same time, in several processes.
+Verdicts are strings in the field ``<label field>_review``, so FiftyOne's sidebar can filter by them. A verdict no longer counts
+when another label takes the place of the one that was reviewed, whose id is in ``<label field>_reviewed_id``. Nothing here
+changes the masks under review or overwrites an existing label. Several reviewers may work at the same time, in several processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
-import fiftyone as fo
 import numpy as np
+from bson import ObjectId
 
 from fiftyone_resclip.drawing import pictures, plots
-from fiftyone_resclip.errors import ConfigError, unknown
+from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
 from fiftyone_resclip.explore import kept_labels, review_verdicts
 from fiftyone_resclip.explore.review_history import History, Step
-from fiftyone_resclip.explore.review_verdicts import VERDICTS, Verdict, field_of, has_verdicts, labelled
+from fiftyone_resclip.explore.review_verdicts import VERDICTS, Verdict, field_of, has_verdict, labelled
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.colours import palette
 from fiftyone_resclip.fields.images import read_image
+from fiftyone_resclip.fields.patience import patient, patiently
 from fiftyone_resclip.fields.private import dataset_of, refresh
 from fiftyone_resclip.fields.values import resize
 
@@ -29,6 +31,7 @@ LabelType = Literal["detections", "polylines"]
 _PICTURE_PX, _CELL_PX = 512, 8
 
 
+@patient
 def mark(samples: Any, label_field: str, ids: Sequence[str], verdict: Verdict | None) -> int:
     """Marks samples with a verdict.
 
@@ -43,11 +46,11 @@ def mark(samples: Any, label_field: str, ids: Sequence[str], verdict: Verdict | 
 
     Raises:
         ConfigError: if the verdict is unknown
-        DatasetError: if there is no such field of masks, or the field for verdicts holds something else
+        DatasetError: if there is no such field of masks, the field for verdicts holds something else, or ``ids`` are no ids
     """
     if verdict is not None and verdict not in VERDICTS:
         raise ConfigError(unknown("verdict", verdict, VERDICTS))
-    dataset = dataset_of(samples)
+    dataset, ids = dataset_of(samples), _checked(ids)
     with _turn(dataset, label_field) as (history, _):
         step, found = review_verdicts.begin(dataset, history, label_field, ids, verdict)
         if step:
@@ -65,25 +68,22 @@ def counts(samples: Any, label_field: str) -> dict[str, int]:
     Returns:
         number of samples by verdict, with ``"open"`` for those without a verdict
     """
-    with_mask = labelled(samples, label_field)
-    found = with_mask.count_values(field_of(label_field)) if has_verdicts(samples, label_field) else {None: len(with_mask)}
-    return {**{verdict: found.get(verdict, 0) for verdict in VERDICTS}, "open": found.get(None, 0)}
+    with_mask, field = labelled(samples, label_field), field_of(label_field)
+    found = with_mask.match(has_verdict(label_field)).count_values(field) if with_mask.has_field(field) else {}
+    return {**{verdict: found.get(verdict, 0) for verdict in VERDICTS}, "open": len(with_mask) - sum(found.values())}
 
 
 def still_open(samples: Any, label_field: str) -> Any:
     """Returns a view of the samples with a mask but without a verdict, in the order of ``samples``."""
-    with_mask = labelled(samples, label_field)
-    return with_mask.exists(field_of(label_field), False) if has_verdicts(samples, label_field) else with_mask
+    return labelled(samples, label_field).match(~has_verdict(label_field))
 
 
 def kept(samples: Any, label_field: str) -> Any:
     """Returns a view of the samples with the verdict ``"keep"``."""
-    with_mask = labelled(samples, label_field)
-    if not has_verdicts(samples, label_field):
-        return with_mask.select([])
-    return with_mask.match(fo.ViewField(field_of(label_field)) == "keep")
+    return labelled(samples, label_field).match(has_verdict(label_field, "keep"))
 
 
+@patient
 def copy_kept(samples: Any, label_field: str, to_field: str) -> int:
     """Copies the kept labels to another field; mask files are also copied, to ``<folder>/<dataset id>/<to_field>``.
 
@@ -109,6 +109,7 @@ def copy_kept(samples: Any, label_field: str, to_field: str) -> int:
     return copied + kept_labels.make(dataset, history, step)
 
 
+@patient
 def convert(
     samples: Any, label_field: str, to_field: str, label_type: LabelType = "detections", *, instances: bool = True
 ) -> int:
@@ -176,15 +177,34 @@ def undo(samples: Any, label_field: str) -> str | None:
     Returns:
         a description of what was undone; ``None`` if there is nothing to undo
     """
-    dataset = dataset_of(samples)
-    with _turn(dataset, label_field) as (history, finished):
-        step = None if finished else history.claim()
-        return _take_back(dataset, history, step) if step else finished
+    dataset, claimed, done = dataset_of(samples), False, None
+
+    def attempt() -> None:
+        nonlocal claimed, done
+        with _turn(dataset, label_field) as (history, finished):
+            done = done or finished
+            if not done and not claimed and (step := history.claim()):
+                claimed = True  # another attempt must not undo another step
+                done = _take_back(dataset, history, step)
+                history.forget(step)
+
+    patiently(attempt)
+    return done or ("the last step was undone" if claimed else None)
 
 
 def revision(samples: Any, label_field: str) -> int:
     """Returns a number that grows with every step, so that a form can tell whether it is up to date."""
     return History(dataset_of(samples), label_field).revision
+
+
+def unfinished(samples: Any, label_field: str) -> list[str]:
+    """Lists the copies and conversions that are not finished, each in one line that says how to go on."""
+    steps = History(dataset_of(samples), label_field).interrupted()
+    return [
+        f"field {step['to_field']!r} is not finished; if what makes it was interrupted, repeat that to go on, or undo it"
+        for step in steps
+        if step["kind"] == "labels" and step["state"] == "begun"
+    ]
 
 
 @contextmanager
@@ -202,6 +222,7 @@ def _turn(dataset: Any, label_field: str) -> Iterator[tuple[History, str | None]
                 history.forget(step)
             elif step["state"] == "undoing":
                 finished = _take_back(dataset, history, step)
+                history.forget(step)
             elif step["kind"] == "verdicts":
                 review_verdicts.make(dataset, history, step)
         yield history, finished
@@ -210,9 +231,18 @@ def _turn(dataset: Any, label_field: str) -> Iterator[tuple[History, str | None]
 def _take_back(dataset: Any, history: History, step: Step) -> str:
     """Undoes a step; returns a description."""
     take_back = review_verdicts.take_back if step["kind"] == "verdicts" else kept_labels.take_back
-    done = take_back(dataset, history, step)
-    history.forget(step)
-    return done
+    return take_back(dataset, history, step)
+
+
+def _checked(ids: Any) -> list[str]:
+    """Returns the ids of samples as a list."""
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise DatasetError(f"ids must be a list of ids of samples, such as dataset.values('id'), but got {ids!r}")
+    listed = list(ids)
+    for sample_id in listed:
+        if not ObjectId.is_valid(sample_id):
+            raise DatasetError(f"ids must be ids of samples, such as dataset.values('id'), but one is {sample_id!r}")
+    return listed
 
 
 def _interrupted(history: History, to_field: str, **how: Any) -> list[Step]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from bson import ObjectId
-from pymongo import ASCENDING
+from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from fiftyone_resclip.fields.leases import held
@@ -140,10 +140,21 @@ class History:
             if part:
                 yield part
 
-    def add(self, part: Part, name: str, values: Mapping[str, Any]) -> None:
-        """Adds values to a mapping in a part, in the database and here."""
-        self._parts.update_one({"_id": part["_id"]}, {"$set": {f"{name}.{key}": value for key, value in values.items()}})
-        part[name] = {**part.get(name, {}), **values}
+    def note(self, part: Part, made: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Notes in a part what is about to be made; returns all that is noted there, nothing if the step was undone.
+
+        Args:
+            part: of :meth:`parts`
+            made: facts by sample id; of lists, which several processes may note, all elements are kept
+        """
+        facts = {f"made.{key}.{name}": value for key, entry in made.items() for name, value in entry.items()}
+        change = {
+            "$set": {name: value for name, value in facts.items() if not isinstance(value, list)},
+            "$addToSet": {name: {"$each": value} for name, value in facts.items() if isinstance(value, list)},
+        }
+        change = {operator: values for operator, values in change.items() if values}
+        noted = self._parts.find_one_and_update({"_id": part["_id"]}, change, return_document=ReturnDocument.AFTER)
+        return dict(noted["made"]) if noted else {}
 
     def _prepare(self) -> None:
         """Creates the review; the first time, also the indices, and removes the reviews of deleted datasets."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any
 
 import fiftyone as fo
@@ -75,6 +76,15 @@ def _adopt(dataset: Any, documents: dict[str, Any], known: Any) -> None:
         known._declare_field(dataset, name, documents[name])
     for name in set(known._fields_ordered) - documents.keys() - known.__base__._fields.keys():
         known._undeclare_field(name)
+
+
+def with_all_fields(samples: Any) -> Any:
+    """Returns a collection without the stages that hide fields."""
+    if not isinstance(samples, fo.DatasetView):
+        return samples
+    view = copy(samples)
+    view._stages[:] = [stage for stage in view._stages if not isinstance(stage, (fo.SelectFields, fo.ExcludeFields))]
+    return view
 
 
 def stages_of(samples: Any) -> list[str]:

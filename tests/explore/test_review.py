@@ -14,6 +14,8 @@ from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.explore import review
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.private import dataset_id
+from fiftyone_resclip.labeling.label import label
+from fiftyone_resclip.model import ResCLIPModel
 
 MakeDataset = Callable[..., fo.Dataset]
 
@@ -147,6 +149,77 @@ def test_what_can_not_be_is_refused(dataset: fo.Dataset) -> None:
         review.mark(dataset, "other", [], "keep")
 
 
+def test_a_verdict_does_not_outlive_its_mask(dataset: fo.Dataset) -> None:
+    ids = dataset.values("id")
+    review.mark(dataset, "pred", ids[:3], "keep")
+    for sample in dataset.select(ids[:2]):  # as any program may
+        sample["pred"] = fo.Segmentation(mask=np.ones((40, 60), np.uint8))
+        sample.save()
+    assert review.counts(dataset, "pred") == {"keep": 1, "discard": 0, "fix later": 0, "open": 3}
+    assert review.still_open(dataset, "pred").values("id") == [*ids[:2], ids[3]]
+    assert review.kept(dataset, "pred").values("id") == ids[2:3]
+    assert review.copy_kept(dataset, "pred", "gold") == 1
+    assert review.mark(dataset, "pred", ids[:1], "keep") == 1
+    assert review.counts(dataset, "pred")["keep"] == 2
+    assert review.undo(dataset, "pred") == "verdict on 1 samples undone"
+    assert review.counts(dataset, "pred")["keep"] == 1
+    review.mark(dataset, "pred", ids[:3], None)
+    assert verdicts(dataset) == [None, "keep", None, None, None]  # the second has been without a verdict that counts
+    assert review.undo(dataset, "pred") == "verdict on 1 samples undone"
+    assert review.kept(dataset, "pred").values("id") == ids[2:3]
+
+
+def test_an_undone_verdict_on_a_mask_that_was_replaced_stays_away(dataset: fo.Dataset) -> None:
+    ids = dataset.values("id")
+    for verdict in ("keep", "discard"):
+        review.mark(dataset, "pred", ids[:2], verdict)
+    sample = dataset.first()
+    sample["pred"] = fo.Segmentation(mask=np.ones((40, 60), np.uint8))
+    sample.save()
+    assert review.undo(dataset, "pred") == "verdict on 2 samples undone"
+    assert review.counts(dataset, "pred") == {"keep": 1, "discard": 0, "fix later": 0, "open": 3}
+
+
+def test_labelling_again_opens_the_review_again(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(2)
+    label(dataset, fast_model, "pred")
+    review.mark(dataset, "pred", dataset.values("id"), "keep")
+    assert review.counts(dataset.clone(), "pred")["keep"] == 2
+    label(dataset, fast_model, "pred", overwrite=True)
+    assert review.counts(dataset, "pred") == {"keep": 0, "discard": 0, "fix later": 0, "open": 2}
+
+
+def test_verdicts_of_earlier_versions_count(dataset: fo.Dataset) -> None:
+    dataset.add_sample_field("pred_review", fo.StringField)
+    dataset.set_values("pred_review", ["keep", "discard", None, None, None])
+    assert review.counts(dataset, "pred") == {"keep": 1, "discard": 1, "fix later": 0, "open": 2}
+    assert review.copy_kept(dataset, "pred", "gold") == 1
+    assert review.mark(dataset, "pred", dataset.values("id"), "keep") == 4
+    assert review.counts(dataset, "pred")["keep"] == 4
+    assert review.undo(dataset, "pred") == "verdict on 3 samples undone"
+    assert verdicts(dataset) == ["keep", "discard", None, None, None]
+
+
+@pytest.mark.parametrize(
+    "hide", [lambda samples: samples.select_fields("filepath"), lambda samples: samples.exclude_fields("pred")]
+)
+def test_views_that_hide_fields_are_reviewed(dataset: fo.Dataset, hide: Callable[[Any], Any]) -> None:
+    ids = dataset.values("id")
+    view = hide(dataset.limit(3)).skip(1)
+    assert review.mark(view, "pred", ids[:2], "keep") == 2
+    assert review.counts(view, "pred") == {"keep": 1, "discard": 0, "fix later": 0, "open": 1}
+    assert review.still_open(view, "pred").values("id") == ids[2:3]
+    assert review.still_open(view, "pred").first().pred.mask is not None
+    assert review.copy_kept(view, "pred", "gold") == review.convert(view, "pred", "shapes") == 1
+    assert "pred" not in view.get_field_schema()
+
+
+@pytest.mark.parametrize("ids", [["abc"], "6b06de095e450c9c8689d4b8", [None], [3], None, 3])
+def test_what_is_no_list_of_ids_is_refused(dataset: fo.Dataset, ids: Any) -> None:
+    with pytest.raises(DatasetError, match=r"ids must be .*ids of samples, such as dataset.values\('id'\), but"):
+        review.mark(dataset, "pred", ids, "keep")
+
+
 def test_slices_of_groups_are_reviewed(make_dataset: MakeDataset) -> None:
     dataset = fo.Dataset()
     dataset.add_group_field("group", default="left")
@@ -172,4 +245,4 @@ def test_reading_adds_no_field(make_dataset: Callable[..., fo.Dataset]) -> None:
     dataset.reload()
     assert set(dataset.get_field_schema()) == before
     review.mark(dataset, "ground_truth", dataset.values("id")[:1], "keep")
-    assert set(dataset.get_field_schema()) - before == {"ground_truth_review"}
+    assert set(dataset.get_field_schema()) - before == {"ground_truth_review", "ground_truth_reviewed_id"}

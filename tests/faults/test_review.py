@@ -196,13 +196,18 @@ def test_killed_conversions_and_copies_are_finished_or_undone(
         assert copies == {f"gold/{name}": originals[name] for name in sorted(originals)[:110]}
         shutil.rmtree(tmp_path / folder_of(dataset))
     dataset.delete()
+    said: list[str] = []
     for turn, moment in enumerate(ten(writes)):
         dataset = base.clone()
         processes(dataset, MARK_ONE)
         [(status, *_)] = processes(dataset, code, kill_at=moment)
         assert status == -9
         if turn % 2:
+            how = f"field {field!r} is not finished; if what makes it was interrupted, repeat that to go on, or undo it"
+            said += review.unfinished(dataset, "pred")
+            assert set(said) <= {how}
             assert processes(dataset, code)[0][:2] == (0, 110)
+            assert review.unfinished(dataset, "pred") == []
             assert values(dataset, field) == expected
             copies = files(tmp_path / folder_of(dataset))
             assert len(copies) == (110 if code == COPY else 0)
@@ -214,6 +219,7 @@ def test_killed_conversions_and_copies_are_finished_or_undone(
         assert review.counts(dataset, "pred")["keep"] == 110
         assert files(tmp_path) == originals
         dataset.delete()
+    assert said
 
 
 def test_undo_takes_back_what_its_own_step_made(make: MakeMasks, tmp_path: Path) -> None:
@@ -346,28 +352,46 @@ for _ in range(10):
     assert set(dataset.values("pred_review")) == {None}
 
 
-def test_a_conversion_that_another_reviewer_undoes_leaves_nothing(make: MakeMasks, processes: Processes) -> None:
-    dataset = make(400)
+@pytest.mark.parametrize(("code", "field"), [(CONVERT, "shapes"), (COPY, "gold")], ids=["convert", "copy"])
+def test_what_another_reviewer_undoes_while_it_is_made_leaves_nothing(
+    code: str, field: str, make: MakeMasks, processes: Processes, tmp_path: Path
+) -> None:
+    dataset = make(400, tmp_path)
+    originals = files(tmp_path)
     review.mark(dataset, "pred", dataset.values("id"), "keep")
-    convert = """
-try:
-    review.convert(dataset, "pred", "shapes")
-except Exception as error:
-    result = str(error)
-"""
-    undo = """
+    undo = f"""
 import time
 deadline = time.monotonic() + 20
-while not dataset.has_sample_field("shapes") and time.monotonic() < deadline:
+while not dataset.has_sample_field({field!r}) and time.monotonic() < deadline:
     dataset.reload()
+time.sleep({{seconds}})
 result = review.undo(dataset, "pred")
 """
-    [(_, error, _), (_, undone, _)] = processes(dataset, convert, undo)
-    assert undone == "field 'shapes' removed"
-    assert error in (None, "the labels in 'shapes' were removed while they were being made")
-    dataset.reload()
-    assert not dataset.has_sample_field("shapes")
-    assert not dataset._sample_collection.count_documents({"shapes": {"$exists": True}})
+    make_it = f"try:\n    {code}\nexcept Exception as error:\n    result = str(error)"
+    for seconds in (0, 0.05, 0.1):
+        [(_, made, _), (_, undone, _)] = processes(dataset, make_it, undo.format(seconds=seconds))
+        assert "removed" in undone
+        assert made in (400, f"the labels in {field!r} were removed while they were being made")
+        dataset.reload()
+        assert not dataset.has_sample_field(field)
+        assert not dataset._sample_collection.count_documents({field: {"$exists": True}})
+        assert files(tmp_path) == originals
+
+
+def test_a_copy_that_goes_on_leaves_out_masks_that_were_replaced(make: MakeMasks, processes: Processes) -> None:
+    dataset = make(120)
+    review.mark(dataset, "pred", dataset.values("id"), "keep")
+    [(_, _, writes)] = processes(twin := dataset.clone(), COPY)
+    twin.delete()
+    [(status, *_)] = processes(dataset, COPY, kill_at=writes - 5)
+    assert status == -9
+    copied = dataset._sample_collection.count_documents({"gold": {"$ne": None}})
+    assert 0 < copied < 120
+    last = dataset.last()
+    last["pred"] = fo.Segmentation(mask=np.ones((4, 4), np.uint8))
+    last.save()
+    assert review.copy_kept(dataset, "pred", "gold") == 119
+    assert dataset.last().gold is None
 
 
 def test_many_samples_are_marked_many_times(make: MakeMasks) -> None:

@@ -74,6 +74,8 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         ctx.panel.state.revision = review.revision(ctx.dataset, field)
         counts = review.counts(ctx.view, field)
         panel.md(" · ".join(f"**{number}** {name}" for name, number in counts.items()), name="counts")
+        for number, line in enumerate(review.unfinished(ctx.dataset, field)):
+            warn(panel, f"unfinished_{number}", line)
         panel.str("key", label="Type here: k keep, d discard, f fix later, u undo", on_change=self.on_key)
         buttons = panel.h_stack("buttons", gap=1)
         for key, action in _KEYS.items():
