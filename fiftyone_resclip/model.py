@@ -30,7 +30,7 @@ from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.images import read_network_image, to_network
 from fiftyone_resclip.fields.private import arguments_of_apply_model, count_labels, dataset_of
 from fiftyone_resclip.presets import default_config, preset
-from fiftyone_resclip.segmenter import ResCLIP
+from fiftyone_resclip.segmenter import ImageEvidence, ResCLIP
 from fiftyone_resclip.vocabulary import Classes, Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -40,10 +40,11 @@ _WHOLE_PX = 2**25
 
 
 class Picture(NamedTuple):
-    """An image at network size, and the output mask size."""
+    """An image at network size, the output mask size, and what is known about the image."""
 
     pixels: Tensor
     image_hw: tuple[int, int]
+    evidence: ImageEvidence = ImageEvidence()
 
 
 class Unreadable(NamedTuple):
@@ -199,7 +200,8 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         readable = [picture for picture in pictures if isinstance(picture, Picture)]
         sizes = [picture.image_hw for picture in readable]
         whole_px = _WHOLE_PX if self.config.confidence_thresh is None else math.inf  # a threshold needs every pixel's confidence
-        label_maps = iter(self.segmenter.segment([picture.pixels for picture in readable], sizes, whole_px=whole_px))
+        pixels, evidence = ([getattr(picture, part) for picture in readable] for part in ("pixels", "evidence"))
+        label_maps = iter(self.segmenter.segment(pixels, sizes, whole_px=whole_px, evidence=evidence))
         for picture in pictures:
             if isinstance(picture, Unreadable):
                 logger.warning("Not labelled: %s", picture.reason)
@@ -287,19 +289,20 @@ def load_model(
     return make_model(backbone, with_chosen_background(backbone, vocabulary) if chooses else vocabulary, config)
 
 
-def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig) -> ResCLIPModel:
+def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig, taught: Taught | None = None) -> ResCLIPModel:
     """Makes a model from a loaded CLIP; phrases that were encoded before come from the text cache.
 
     Args:
         backbone: the frozen CLIP
         vocabulary: the classes
         config: the settings
+        taught (None): what examples taught
 
     Returns:
         a FiftyOne model
     """
     features = text_features(backbone, vocabulary.flat_phrases)
-    return ResCLIPModel(ResCLIP(backbone, vocabulary, config, features))
+    return ResCLIPModel(ResCLIP(backbone, vocabulary, config, features, taught))
 
 
 def _to_picture(arg: Any, config: ResCLIPConfig) -> Picture | Unreadable:

@@ -13,13 +13,18 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from fiftyone_resclip.core.labels import LabelMap
+from fiftyone_resclip.evidence.clues import Clues
 from fiftyone_resclip.fields import masks
 from fiftyone_resclip.fields.mask_files import storing
 from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.labeling.passes import Item, Pass
 from fiftyone_resclip.labeling.pipelining import pipelined
+from fiftyone_resclip.labeling.recipe import EVIDENCE
 from fiftyone_resclip.model import ResCLIPModel, Unreadable
+
+#: What a report counts about evidence.
+CLUES = ("without_regions", "without_presence")
 
 
 class Written(NamedTuple):
@@ -42,6 +47,8 @@ class LabelingReport:
         gone: samples that were deleted while the run was under way
         failed: images that could not be read
         failures: reason by file, for images that could not be read
+        without_regions: images that have no regions, although the run uses them; their masks are as without
+        without_presence: images for which no class is named, although the run asks which are present; all classes compete
         seconds: time since the run began
         stopped: whether someone stopped the run from the App or with :func:`~fiftyone_resclip.labeling.writers.stop_all`
     """
@@ -52,6 +59,8 @@ class LabelingReport:
     gone: int = 0
     failed: int = 0
     failures: dict[str, str] = field(default_factory=dict)
+    without_regions: int = 0
+    without_presence: int = 0
     seconds: float = 0.0
     stopped: bool = False
     _started: float = field(default_factory=time.monotonic, repr=False, compare=False)
@@ -80,6 +89,10 @@ class LabelingReport:
             parts.append(f"{self.skipped} had a label already and were left alone")
         if self.gone:
             parts.append(f"{self.gone} were deleted in the meantime")
+        if self.without_regions:
+            parts.append(f"{self.without_regions} have no regions")
+        if self.without_presence:
+            parts.append(f"{self.without_presence} name none of the classes, so all compete there")
         if self.stopped:
             parts.append("stopped; to go on, label the field again with the same settings")
         parts.extend(f"not labelled: {reason}" for reason in self.failures.values())
@@ -112,6 +125,7 @@ def batches(
         StorageError: if a mask can't be written
     """
     reader, writer = model.build_get_item(), _Writer(current, len(model.mask_targets))
+    clues = Clues(current.samples, model.segmenter.vocabulary, **current.recipe.get(EVIDENCE, {}))
 
     def compute(inputs: list[Any]) -> list[LabelMap | Unreadable]:
         outcomes = model.label_maps(inputs)
@@ -121,7 +135,7 @@ def batches(
 
     steps = pipelined(
         items,
-        read=lambda item: reader({"filepath": item.path}),
+        read=lambda item: patiently(lambda: clues.added(reader({"filepath": item.path}), item.id)),
         compute=compute,
         encode=lambda item, outcome: writer.encode(item.id, outcome),
         write=lambda outcomes: patiently(lambda: writer.write(outcomes)),
@@ -132,6 +146,8 @@ def batches(
     )
     with closing(steps):
         for _ in steps:
+            for name in CLUES:
+                setattr(report, name, getattr(clues, name))
             report.stopped = patiently(lambda: current.stopped) and report.done < report.total
             yield report
             if report.stopped:

@@ -16,6 +16,7 @@ import fiftyone as fo
 from fiftyone.core.media import IMAGE
 
 from fiftyone_resclip.errors import ConfigError, DatabaseError, DatasetError, unknown
+from fiftyone_resclip.evidence.clues import check_clues
 from fiftyone_resclip.fields import names
 from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import dataset_of, is_frames_view, root_dataset_of
@@ -36,6 +37,8 @@ def label(
     *,
     overwrite: bool = False,
     output_dir: str | Path | None = None,
+    regions: str | None = None,
+    present: str | None = None,
     batch_size: int | None = None,
     num_workers: int = 2,
     shard: Shard | None = None,
@@ -58,6 +61,10 @@ def label(
             stopped
         output_dir (None): folder for the masks as PNG, ``<dataset id>/<field>/<sample id>.png``; by default they go into the
             database
+        regions (None): field of outlines whose classes do not matter, such as SAM's masks: Detections with masks, Polylines or a
+            Segmentation. The pixels of each region vote for one class. Images without regions get the masks they would get anyway
+        present (None): field that names the classes in an image: tags, Classifications or Detections. Only these compete there,
+            and the background; where none is named, all do
         batch_size (None): images per batch; their sizes may differ; by default 4 on a CPU and 16 on a GPU
         num_workers (2): number of threads that read images, and of threads that encode masks
         shard (None): index and number of parts, such as ``(0, 4)``, to label one part here and the others in other processes,
@@ -78,8 +85,9 @@ def label(
         StorageError: if masks can't be written
     """
     for report in iter_label(
-        samples, model, label_field, overwrite=overwrite, output_dir=output_dir, batch_size=batch_size, num_workers=num_workers,
-        shard=shard, engine=engine, address=address, progress=False if callable(progress) else progress,
+        samples, model, label_field, overwrite=overwrite, output_dir=output_dir, regions=regions, present=present,
+        batch_size=batch_size, num_workers=num_workers, shard=shard, engine=engine, address=address,
+        progress=False if callable(progress) else progress,
     ):  # fmt: skip
         if callable(progress):
             progress(report)
@@ -93,6 +101,8 @@ def iter_label(
     *,
     overwrite: bool = False,
     output_dir: str | Path | None = None,
+    regions: str | None = None,
+    present: str | None = None,
     batch_size: int | None = None,
     num_workers: int = 2,
     shard: Shard | None = None,
@@ -110,11 +120,11 @@ def iter_label(
     if engine not in get_args(Engine):
         raise ConfigError(unknown("engine", engine, get_args(Engine)))
     patiently(lambda: _check(samples))
+    patiently(lambda: check_clues(samples, regions, present))
     label_field = names.checked(label_field, "field")
     folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
-    current = Pass(
-        samples, label_field, model.mask_targets, recipe_of(model), overwrite=overwrite, output_dir=folder, shard=checked(shard)
-    )
+    recipe = recipe_of(model, regions=regions, present=present)
+    current = Pass(samples, label_field, model.mask_targets, recipe, overwrite=overwrite, output_dir=folder, shard=checked(shard))
     steps: Callable[..., Iterator[LabelingReport]] = batches
     if engine == "ray":
         from fiftyone_resclip.labeling.ray_engine import cluster

@@ -16,7 +16,7 @@ from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.errors import ConfigError, ResCLIPError
 from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import database_uri
-from fiftyone_resclip.labeling.batches import LabelingReport, Written, batches
+from fiftyone_resclip.labeling.batches import CLUES, LabelingReport, Written, batches
 from fiftyone_resclip.labeling.passes import Item, Pass
 from fiftyone_resclip.labeling.writers import Writer
 from fiftyone_resclip.model import ResCLIPModel, make_model
@@ -74,7 +74,8 @@ class Labeller:
         for _ in batches(self.current, items, self.model, report, self.task.batch_size, self.task.threads):
             pass
         failed, reasons = list(report.failures), list(report.failures.values())
-        return {"labelled": [report.labelled], "gone": [report.gone], "failed": [failed], "reasons": [reasons]}
+        counts = {name: [getattr(report, name)] for name in ("labelled", "gone", *CLUES)}
+        return {**counts, "failed": [failed], "reasons": [reasons]}
 
 
 def cluster(current: Pass, address: str | None) -> Callable[..., Iterator[LabelingReport]]:
@@ -106,6 +107,8 @@ def cluster(current: Pass, address: str | None) -> Callable[..., Iterator[Labeli
         try:
             for row in _rows(ray, current, items, model, batch_size, threads):
                 failures = dict(zip(row["failed"], row["reasons"], strict=True))
+                for name in CLUES:
+                    setattr(report, name, getattr(report, name) + int(row[name]))
                 report.add(Written(int(row["labelled"]), int(row["gone"]), len(row["failed"]), failures))
                 report.stopped = patiently(lambda: current.stopped) and report.done < report.total
                 yield report
@@ -150,7 +153,7 @@ def _rows(
 def _on_gpu(model: ResCLIPModel) -> ResCLIPModel:
     segmenter = model.segmenter
     backbone = Backbone(segmenter.backbone.model.cuda(), segmenter.backbone.tokenizer, segmenter.backbone.name)
-    return make_model(backbone, segmenter.vocabulary, segmenter.config)
+    return make_model(backbone, segmenter.vocabulary, segmenter.config, segmenter.taught)
 
 
 def _own_error(error: BaseException) -> BaseException:

@@ -13,20 +13,25 @@ from fiftyone_resclip.model import ResCLIPModel
 #: Plain JSON values: model, weights, settings, classes with their phrases, background class.
 Recipe = Mapping[str, Any]
 
+#: The part of a recipe that names the fields with evidence.
+EVIDENCE = "evidence"
+
 _FOR_PEOPLE = ("model",)  # recorded, but two names may stand for the same weights
 _ABSENT = "nothing"
 
 
-def recipe_of(model: ResCLIPModel) -> dict[str, Any]:
+def recipe_of(model: ResCLIPModel, **evidence: str | None) -> dict[str, Any]:
     """Returns the recipe of a model.
 
     Args:
         model: from :func:`fiftyone_resclip.load_model`
+        **evidence: fields that say something about each image: ``regions`` and ``present``
 
     Returns:
         plain JSON values, the same for every model that makes the same masks
     """
     segmenter, vocabulary = model.segmenter, model.segmenter.vocabulary
+    used = {name: field for name, field in evidence.items() if field is not None}
     return {
         "model": segmenter.backbone.name,
         "weights": identity(segmenter.backbone),
@@ -34,6 +39,7 @@ def recipe_of(model: ResCLIPModel) -> dict[str, Any]:
         "classes": [[name, list(words)] for name, words in zip(vocabulary.class_names, vocabulary.phrases, strict=True)],
         "background": vocabulary.background,
         **({} if model.taught is None else {"examples": model.taught.to_json()}),
+        **({EVIDENCE: used} if used else {}),
     }
 
 
