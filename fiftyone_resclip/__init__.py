@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from fiftyone_resclip.errors import ResCLIPError as ResCLIPError
     from fiftyone_resclip.evaluation.evaluate import evaluate as evaluate
     from fiftyone_resclip.evidence.learning import learn as learn
+    from fiftyone_resclip.evidence.lessons import delete_lesson as delete_lesson
+    from fiftyone_resclip.evidence.lessons import list_lessons as list_lessons
+    from fiftyone_resclip.evidence.lessons import load_lesson as load_lesson
+    from fiftyone_resclip.evidence.lessons import save_lesson as save_lesson
     from fiftyone_resclip.labeling.label import label as label
     from fiftyone_resclip.labeling.runs import LabelRun as LabelRun
     from fiftyone_resclip.labeling.runs import compare_runs as compare_runs
@@ -38,6 +42,7 @@ _HOMES = {
     "errors": ("ResCLIPError",),
     "evaluation.evaluate": ("evaluate",),
     "evidence.learning": ("learn",),
+    "evidence.lessons": ("delete_lesson", "list_lessons", "load_lesson", "save_lesson"),
     "labeling.label": ("label",),
     "labeling.runs": ("LabelRun", "compare_runs", "delete_run", "list_runs", "load_run", "rename_run"),
     "model": ("load_model",),

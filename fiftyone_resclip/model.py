@@ -20,11 +20,12 @@ from torch import Tensor
 
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.background_words import AUTO, with_chosen_background
+from fiftyone_resclip.clip.identity import identity
 from fiftyone_resclip.clip.text_cache import text_features
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.core.teaching import Taught
-from fiftyone_resclip.errors import DatasetError, ImageError, VocabularyError
+from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError, VocabularyError
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.images import read_network_image, to_network
@@ -253,6 +254,7 @@ def load_model(
     preset_name: str | None = None,
     pretrained: str | Path | None = None,
     device: str | None = None,
+    taught: Taught | None = None,
     **settings: Any,
 ) -> ResCLIPModel:
     """Loads ResCLIP for a user's classes.
@@ -265,6 +267,7 @@ def load_model(
         preset_name (None): published settings to start from; by default those of ``ade20k``
         pretrained (None): a tag of open_clip or a checkpoint file
         device (None): where to run; by default a GPU if there is one
+        taught (None): what examples taught, from :func:`fiftyone_resclip.load_lesson`; classes are matched by name
         **settings: settings to change, by their names in :class:`ResCLIPConfig`, such as ``prob_threshold=0.5`` or
             ``sfr={"threshold": 0.3}``; ``sfr=None`` is the fast mode
 
@@ -273,7 +276,7 @@ def load_model(
 
     Raises:
         VocabularyError: if the classes are missing, blank or repeated
-        ConfigError: if a preset or setting is unknown or out of range
+        ConfigError: if a preset or setting is unknown or out of range, or ``taught`` was learned with other weights or settings
         BackboneError: if the model or its weights can't be loaded
     """
     if classes is None:
@@ -286,7 +289,7 @@ def load_model(
         vocabulary = Vocabulary.parse(vocabulary, background)
     config = (preset(preset_name) if preset_name else default_config(name)).varied(settings)
     backbone = Backbone.load(name, pretrained, device)
-    return make_model(backbone, with_chosen_background(backbone, vocabulary) if chooses else vocabulary, config)
+    return make_model(backbone, with_chosen_background(backbone, vocabulary) if chooses else vocabulary, config, taught)
 
 
 def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig, taught: Taught | None = None) -> ResCLIPModel:
@@ -300,7 +303,12 @@ def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig
 
     Returns:
         a FiftyOne model
+
+    Raises:
+        ConfigError: if examples taught another model, or with other settings of the last block
     """
+    if taught is not None and taught.weights != identity(backbone):
+        raise ConfigError(f"examples taught a model with other weights than {backbone.name!r}; learn again with this model")
     features = text_features(backbone, vocabulary.flat_phrases)
     return ResCLIPModel(ResCLIP(backbone, vocabulary, config, features, taught))
 

@@ -25,6 +25,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=Path, help="text file with classes and their words; by default the field's names")
     parser.add_argument("--preset", default="ade20k", help="settings to start from, for your own dataset")
     parser.add_argument("--limit", type=int, help="maximum number of images")
+    parser.add_argument(
+        "--examples", type=int, default=0, metavar="N", help="teach the model with N of the images, and leave them out"
+    )
     add_model_options(parser)
     parser.add_argument("--batch-size", type=int, help="images per batch; by default 4 on a CPU and 16 on a GPU")
     parser.add_argument("--num-workers", type=int, default=2, help="threads that read images")
@@ -50,6 +53,7 @@ def _run(options: argparse.Namespace) -> None:
         changes,
         options.pretrained,
         limit=options.limit,
+        examples=options.examples,
         work_dir=options.work_dir,
         batch_size=options.batch_size,
         num_workers=options.num_workers,

@@ -16,7 +16,15 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
     parser.add_argument("dataset", help="name of a FiftyOne dataset")
     parser.add_argument("--classes", required=True, help="classes such as 'road, car, everything else', or a text file (.txt)")
-    parser.add_argument("--background", help="the class that uncertain pixels get; by default they stay unlabelled")
+    parser.add_argument("--background", help="the class that uncertain pixels get, or 'auto' to choose words for one")
+    parser.add_argument("--examples", metavar="FIELD", help="learn first from the masks of this field; see docs/EVIDENCE.md")
+    parser.add_argument(
+        "--lesson", metavar="NAME", help="use what was learned and saved under this name; with --examples, save it"
+    )
+    parser.add_argument(
+        "--regions", metavar="FIELD", help="field of outlines, such as SAM's masks, whose pixels vote for a class"
+    )
+    parser.add_argument("--present", metavar="FIELD", help="field that names the classes in an image, such as tags")
     parser.add_argument("--view", help="name of a saved view; by default the whole dataset")
     parser.add_argument("--field", default="resclip", help="field for the masks")
     parser.add_argument("--overwrite", action="store_true", help="give samples that have a mask a new one")
@@ -40,6 +48,9 @@ def _run(options: argparse.Namespace) -> None:
         _share(options.arguments, _devices(options.gpus), shard or (0, 1))
         return
     from fiftyone_resclip.doors.database import require_database
+    from fiftyone_resclip.evidence.learning import learn
+    from fiftyone_resclip.evidence.lessons import load_lesson, save_lesson
+    from fiftyone_resclip.fields.private import dataset_of
     from fiftyone_resclip.labeling.label import label
     from fiftyone_resclip.model import load_model
 
@@ -52,11 +63,19 @@ def _run(options: argparse.Namespace) -> None:
         preset_name=options.preset,
         pretrained=options.pretrained,
         device=options.device,
+        taught=load_lesson(options.lesson) if options.lesson and not options.examples else None,
         **changed_settings(options),
     )
+    if options.examples:
+        model = learn(model, dataset_of(samples), options.examples)
+        print(model.taught)
+        if options.lesson and model.taught is not None:
+            print(f"saved as {save_lesson(options.lesson, model.taught)}")
     settings: dict[str, Any] = {
         "overwrite": options.overwrite,
         "output_dir": options.output_dir,
+        "regions": options.regions,
+        "present": options.present,
         "batch_size": options.batch_size,
     }
     settings |= {"num_workers": options.num_workers, "shard": shard}

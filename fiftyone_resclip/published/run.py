@@ -24,6 +24,7 @@ from fiftyone_resclip.errors import ConfigError, DatasetError, ResCLIPError, unk
 from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.evaluation.matching import MaskField, match_classes
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
+from fiftyone_resclip.evidence.learning import learn
 from fiftyone_resclip.fields.names import checked, slug
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.labeling.label import label
@@ -48,12 +49,13 @@ class Setup:
         changes: settings that differ from the preset, by their names in ``ResCLIPConfig``
         pretrained: tag or file of the weights, if they are not the model's own
         limit: maximum number of images, from the start
+        examples: number of images that teach the model first, drawn evenly; they are left out of the evaluation
         work_dir: folder for masks; by default below FiftyOne's dataset folder
         batch_size: number of images per batch; by default as in :func:`labeling.label`
         num_workers: number of threads that read images
 
     Raises:
-        ConfigError: if ``limit`` is below 1
+        ConfigError: if ``limit`` is below 1, or ``examples`` below 0
     """
 
     backbone: Backbone
@@ -61,6 +63,7 @@ class Setup:
     changes: Mapping[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
     limit: int | None = None
+    examples: int = 0
     work_dir: Path | None = None
     batch_size: int | None = None
     num_workers: int = 2
@@ -68,6 +71,8 @@ class Setup:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit must be at least 1, but got {self.limit}")
+        if self.examples < 0:
+            raise ConfigError(f"examples must be at least 0, but got {self.examples}")
 
     @property
     def part(self) -> str:
@@ -167,11 +172,13 @@ def measure(
     Raises:
         DatasetError: if the collection can't be labelled or evaluated
     """
+    _check_common(samples, gt_field, model.segmenter.vocabulary)  # fail now rather than after an hour of labelling
+    if setup.examples:
+        samples, model = _taught(samples, gt_field, model, setup.examples)
     segmenter = model.segmenter
     config, vocabulary = segmenter.config, segmenter.vocabulary
-    _check_common(samples, gt_field, vocabulary)  # fail now rather than after an hour of labelling
-    weights = fingerprint(segmenter.backbone.model)
-    pred_field = _field_name(config.to_dict(), vocabulary, weights)
+    weights, lesson = fingerprint(segmenter.backbone.model), None if model.taught is None else model.taught.to_json()
+    pred_field = _field_name(config.to_dict(), vocabulary, weights, lesson)
     key = "_".join(filter(None, (pred_field, gt_field if gt_field != GROUND_TRUTH else "", setup.part)))
     started = time.monotonic()
     report = label(
@@ -195,6 +202,7 @@ def measure(
         "weights_sha256": weights,
         "settings": config.to_dict(),
         "classes": dict(zip(vocabulary.class_names, map(list, vocabulary.phrases), strict=True)),
+        "examples": lesson,
         "labelled_in_this_run": report.labelled,
         "seconds": {"labelling": round(labelled - started, 1), "evaluation": round(time.monotonic() - labelled, 1)},
         **provenance(segmenter.backbone.device.type),
@@ -270,6 +278,17 @@ def run_all(
     return records
 
 
+def _taught(samples: Any, gt_field: str, model: ResCLIPModel, examples: int) -> tuple[Any, ResCLIPModel]:
+    """Teaches a model with some of the images and, as :func:`learn` does, with what others look like; returns the images left."""
+    ids = samples.values("id")
+    if examples >= len(ids):
+        raise ConfigError(
+            f"examples must be fewer than the {len(ids)} images, which are what is left to evaluate, but got {examples}"
+        )
+    chosen = [ids[int((number + 0.5) * len(ids) / examples)] for number in range(examples)]
+    return samples.exclude(chosen), learn(model, samples.select(chosen), gt_field)
+
+
 def _check_common(samples: Any, gt_field: str, vocabulary: Vocabulary) -> None:
     names = set(MaskField.of(samples, gt_field).targets.values())
     if not names & set(vocabulary.class_names):
@@ -283,11 +302,18 @@ def _whole_seconds(record: Record) -> float | None:
     return sum(record["seconds"].values()) if record["labelled_in_this_run"] == record["images"] else None
 
 
-def _field_name(settings: Mapping[str, Any], vocabulary: Vocabulary, weights: str) -> str:
+def _field_name(settings: Mapping[str, Any], vocabulary: Vocabulary, weights: str, lesson: Mapping[str, Any] | None) -> str:
     """Returns a readable name that differs whenever something that affects masks differs, so that runs do not share masks."""
     decisive = [settings, vocabulary.class_names, vocabulary.phrases, vocabulary.background, weights]
+    if lesson is not None:
+        decisive.append(lesson)
     digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]
-    parts = [settings["strategy"], *(part for part in ("rcs", "sfr", "pamr") if settings[part]), digest]
+    parts = [
+        settings["strategy"],
+        *(part for part in ("rcs", "sfr", "pamr") if settings[part]),
+        *(["taught"] if lesson else []),
+        digest,
+    ]
     return "_".join(parts)
 
 

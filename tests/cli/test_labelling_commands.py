@@ -51,12 +51,33 @@ def test_a_dataset_is_labelled_and_its_runs_are_kept(
     assert [path for path in (tmp_path / "masks").rglob("*") if path.is_file()] == []
 
 
+def test_examples_teach_and_a_lesson_is_used_again(
+    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FIFTYONE_RESCLIP_LESSONS", str(tmp_path / "lessons"))
+    dataset = make_dataset(12)
+    dataset.clone_sample_field("ground_truth", "kept")
+    dataset.mask_targets = {**dataset.mask_targets, "kept": dataset.mask_targets["ground_truth"]}
+    dataset.skip(2).clear_sample_field("kept")
+    classes = ", ".join(dataset.mask_targets["ground_truth"].values())
+    command = ["label", dataset.name, "--classes", classes, "--lesson", "cloth", *TINY]
+    assert cli.main([*command, "--field", "one", "--examples", "kept"]) == 0
+    assert "2 examples of" in (out := capsys.readouterr().out) and "saved as" in out
+    assert cli.main([*command, "--field", "two"]) == 0
+    masks = dataset.values(["one.mask", "two.mask"])
+    assert all((one == two).all() for one, two in zip(*masks, strict=True))
+    assert load_run(dataset, "one").recipe == load_run(dataset, "two").recipe
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["label", "no-such", "--classes", "a, b"], "there is no dataset 'no-such'"),
         (["label", "{}", "--classes", "a, b", "--view", "x"], "has no saved view 'x'"),
         (["label", "{}", "--classes", "a, b", "--shard", "2/2"], "shard must be an index from 0"),
+        (["label", "{}", "--classes", "a, b", "--lesson", "none", *TINY], "lesson 'none' is unknown"),
+        (["label", "{}", "--classes", "a, b", "--regions", "none", *TINY], "regions must name a field of .*'none' is no field"),
+        (["label", "{}", "--classes", "a, b", "--examples", "none", *TINY], "field 'none' must exist"),
         (["label", "{}", "--classes", "a, b", "--gpus", "99"], "--gpus must be 'all' or a number from 1 to"),
         (["runs", "show", "{}", "x"], "labelling run of .* 'x' is unknown"),
     ],

@@ -77,6 +77,18 @@ def test_a_run_goes_on_where_it_was_and_other_settings_start_anew(root: Path, tm
     }
 
 
+def test_examples_teach_and_are_left_out(root: Path, tmp_path: Path) -> None:
+    run = ("cityscapes", "--data-root", root)
+    assert benchmark(tmp_path, *run, "--examples", 1) == 0
+    record = records(tmp_path)["cityscapes"]
+    samples = fo.load_dataset("resclip-cityscapes")
+    taught = record["examples"]["sample_ids"]
+    assert len(taught) == 1 and record["images"] == 1 and record["published"]["comparable"] is False
+    assert samples.exists(record["field"]).values("id") == [i for i in samples.values("id") if i not in taught]
+    assert "_taught_" in record["field"]
+    assert benchmark(tmp_path, *run, "--examples", 2) == 1
+
+
 def test_missing_files_cost_their_row_and_a_single_run_says_so(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
