@@ -30,7 +30,7 @@ def patiently(action: Callable[[], _T], wait_s: float = _WAIT_S) -> _T:
     Raises:
         DatabaseError: if the database has not answered for that long
     """
-    deadline = time.monotonic() + wait_s
+    deadline, is_waiting = time.monotonic() + wait_s, False
     while True:
         try:
             return action()
@@ -39,5 +39,7 @@ def patiently(action: Callable[[], _T], wait_s: float = _WAIT_S) -> _T:
                 raise DatabaseError(
                     f"FiftyOne's database has not answered for {wait_s:.0f} s; start it again, and then repeat the call to go on"
                 ) from error
-            logger.warning("FiftyOne's database does not answer; waiting for it")
+            if not is_waiting:
+                logger.warning("FiftyOne's database does not answer; waiting for it")
+            is_waiting = True
             time.sleep(1)
