@@ -18,7 +18,7 @@ from bson import ObjectId
 from pymongo import UpdateOne
 
 from fiftyone_resclip.fields.exclusive import exclusive
-from fiftyone_resclip.fields.private import database, dataset_id, refresh, stored
+from fiftyone_resclip.fields.private import change_document, database, refresh, stored
 
 _HIDDEN = "_resclip_"
 _RUN = "resclip_run"  # key in a hidden field's info: the run whose values wait there to be copied
@@ -70,7 +70,7 @@ def changing(dataset: fo.Dataset, afterwards: Callable[[], object] | None = None
         update: Document = {"$set": {}}
         yield stored(dataset), update
         update["$set"]["last_modified_at"] = datetime.now(timezone.utc)
-        database().datasets.update_one({"_id": dataset_id(dataset)}, update)
+        change_document(dataset, update)
         if afterwards is not None:
             afterwards()
     refresh(dataset)

@@ -21,6 +21,7 @@ from fiftyone_resclip.fields.private import database
 
 _LEASE_MS = 15_000
 _WAIT_S = 120.0
+_LONGEST_PAUSE_S = 0.25
 
 
 @contextmanager
@@ -32,22 +33,24 @@ def held(name: str, what: str) -> Iterator[Callable[[], None]]:
         what: the same for users, such as ``"dataset 'photos'"``
 
     Yields:
-        a function that raises a :class:`~fiftyone_resclip.errors.DatasetError` if the lease was lost, as after a long pause
+        a function that renews the lease, and raises a :class:`~fiftyone_resclip.errors.DatasetError` if it was lost, as after a
+        long pause
 
     Raises:
         DatasetError: if somebody else holds the lease for two minutes
     """
-    owner, deadline = uuid4().hex, time.monotonic() + _WAIT_S
+    owner, deadline, pause = uuid4().hex, time.monotonic() + _WAIT_S, 0.02
     while not _take(name, owner):
         if time.monotonic() > deadline:
             raise DatasetError(f"another process has been changing {what} for {_WAIT_S:.0f} s; try again later")
-        time.sleep(random.uniform(0.01, 0.05))
+        time.sleep(random.uniform(pause / 2, pause))
+        pause = min(pause * 1.2, _LONGEST_PAUSE_S)  # so that hundreds of processes that wait do not keep the database busy
     released = threading.Event()
     renewing = threading.Thread(target=_renew, args=(name, owner, released), name="resclip-lease", daemon=True)
     renewing.start()
 
     def check() -> None:
-        if _leases().find_one({"_id": name, "owner": owner}) is None:
+        if not _extend({"_id": name, "owner": owner}, owner):
             raise DatasetError(f"this process paused for so long that another one has changed {what} meanwhile; try again")
 
     try:
@@ -55,7 +58,8 @@ def held(name: str, what: str) -> Iterator[Callable[[], None]]:
     finally:
         released.set()
         renewing.join()
-        _leases().delete_one({"_id": name, "owner": owner})
+        with suppress(PyMongoError):  # the database is away; the lease ends by itself
+            _leases().delete_one({"_id": name, "owner": owner})
 
 
 def _take(name: str, owner: str) -> bool:

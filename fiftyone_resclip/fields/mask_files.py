@@ -46,6 +46,8 @@ def storing(output_dir: Path | None) -> Iterator[None]:
     """
     try:
         yield
+    except StorageError:
+        raise  # says what to do already
     except OSError as error:
         raise StorageError(
             f"masks can't be written to {str(output_dir)!r}: {error.strerror or error}; "

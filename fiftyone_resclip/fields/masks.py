@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Callable
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -20,22 +22,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.fields.process_identity import pid_space
 from fiftyone_resclip.fields.raster import opened
 
 if TYPE_CHECKING:
     from fiftyone_resclip.core.labels import LabelMap
 
 _PARTIAL = ".partial"
-_HOST = re.sub(r"\W", "_", platform.node())
+#: Where process numbers count: containers may have the host name of their machine, but they see other processes.
+_HOST = re.sub(r"\W", "_", platform.node()) + blake2b((pid_space() or "").encode(), digest_size=4).hexdigest()
 
 
-def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = None) -> fo.Segmentation:
+def to_segmentation(
+    label_map: LabelMap, n_classes: int, path: Path | None = None, allow: Callable[[], object] | None = None
+) -> fo.Segmentation:
     """Converts a prediction to a FiftyOne label.
 
     Args:
         label_map: labels and confidence of one image
         n_classes: number of classes; more than 255 need 16 bits
         path (None): PNG file to write the mask to; by default the mask stays in memory
+        allow (None): as for :func:`write_mask`
 
     Returns:
         a ``Segmentation`` with ``mask`` (uint8 or uint16) or ``mask_path``, and ``confidence``, the mean over pixels in [0, 1]
@@ -46,12 +53,12 @@ def to_segmentation(label_map: LabelMap, n_classes: int, path: Path | None = Non
     confidence = round(float(label_map.confidence.mean()), 4)
     if path is None:
         return fo.Segmentation(mask=mask, confidence=confidence)
-    write_mask(mask, path)
+    write_mask(mask, path, allow)
     # a new label, because removing the mask from one makes FiftyOne compare old and new, which is slower than the write
     return fo.Segmentation(mask_path=str(path), confidence=confidence)
 
 
-def write_mask(mask: NDArray[np.integer], path: Path) -> None:
+def write_mask(mask: NDArray[np.integer], path: Path, allow: Callable[[], object] | None = None) -> None:
     """Writes a mask as PNG, whole or not at all, whoever else reads or writes the same file at that moment.
 
     The file is written under a name of its own and then takes its place. A link at ``path`` is replaced, never followed. When a
@@ -60,6 +67,7 @@ def write_mask(mask: NDArray[np.integer], path: Path) -> None:
     Args:
         mask: ``(H, W)`` uint8 or uint16
         path: the PNG file; its folder is created if it is missing
+        allow (None): called before the file takes its place; an exception of it prevents that
 
     Raises:
         OSError: if the file can't be written, for example because the disk is full
@@ -70,6 +78,8 @@ def write_mask(mask: NDArray[np.integer], path: Path) -> None:
     try:
         with partial.open("xb") as file:  # "x" refuses files and links that are there
             Image.fromarray(mask).save(file, format="PNG", compress_level=1)
+        if allow is not None:
+            allow()
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)

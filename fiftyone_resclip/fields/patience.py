@@ -40,13 +40,14 @@ def patiently(action: Callable[[], _T], wait_s: float = _WAIT_S) -> _T:
             return action()
         except (ConnectionFailure, CursorNotFound) as error:  # a database that was restarted knows no earlier cursors
             now = time.monotonic()
+            if deadline is None:
+                logger.warning("FiftyOne's database does not answer; waiting for it")
             if deadline is None or now - began > _ANSWERED_S:
                 deadline = now + wait_s
             if now > deadline:
                 raise DatabaseError(
                     f"FiftyOne's database has not answered for {wait_s:.0f} s; start it again, and then repeat the call to go on"
                 ) from error
-            logger.warning("FiftyOne's database does not answer; waiting for it")
             time.sleep(1)
 
 

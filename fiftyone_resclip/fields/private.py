@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from copy import copy
 from typing import Any
+from uuid import uuid4
 
 import fiftyone as fo
 import fiftyone.core.frame as fofr
@@ -13,10 +15,12 @@ import fiftyone.core.models as fom
 import fiftyone.core.odm as foo
 from bson import ObjectId
 from pymongo import UpdateMany
+from pymongo.errors import PyMongoError
 
 from fiftyone_resclip.errors import DatasetError
 
 _SAMPLES_AT_ONCE = 10_000
+_MARK = "fiftyone_resclip_writer"  # FiftyOne ignores what it does not know in a dataset's document
 
 
 def dataset_of(samples: Any) -> Any:
@@ -68,6 +72,49 @@ def refresh(dataset: Any) -> None:
     ):
         if known is not None:
             _adopt(dataset, {document.name: document for document in documents}, known)
+
+
+@contextmanager
+def fenced(dataset: Any, check: Callable[[], None]) -> Iterator[None]:
+    """Leaves a mark in a dataset's document; while the block lasts, FiftyOne changes the document only if that mark is there.
+
+    Args:
+        dataset: a FiftyOne dataset
+        check: raises an error if this process may not leave its mark
+    """
+    mark, document = {_MARK: uuid4().hex}, dataset._doc
+
+    def change(key: Any, updates: Any, upsert: bool) -> bool:
+        if database().datasets.update_one({"_id": key, **mark}, updates).matched_count:
+            return True
+        check()
+        raise DatasetError(f"dataset {dataset.name!r} was deleted or changed by another process in the meantime; try again")
+
+    database().datasets.update_one({"_id": document.id}, {"$set": mark})
+    check()
+    document._do_updates = change
+    try:
+        yield
+    finally:
+        if document.__dict__.get("_do_updates") is change:
+            del document.__dict__["_do_updates"]
+
+
+def change_document(dataset: Any, update: dict[str, Any]) -> None:
+    """Changes a dataset's document in the database, past this process's copy; like FiftyOne's own changes, see :func:`fenced`.
+
+    Args:
+        dataset: a FiftyOne dataset
+        update: a MongoDB update
+    """
+    dataset._doc._do_updates(dataset_id(dataset), update, False)
+
+
+def discard_changes(dataset: Any) -> None:
+    """Forgets changes of a dataset's document that this process has not saved, even if the database is away."""
+    dataset._doc._clear_changed_fields()
+    with suppress(PyMongoError, DatasetError):
+        refresh(dataset)
 
 
 def _adopt(dataset: Any, documents: dict[str, Any], known: Any) -> None:
@@ -193,9 +240,17 @@ def count_labels(dataset: Any, field: str) -> int:
     return int(collection.count_documents({f"{name}._id": {"$exists": True}}))
 
 
-def remove_labels(dataset: Any, field: str, sample_ids: list[str]) -> None:
-    """Removes the labels that samples of any group slice have in a field, whether or not the field is still declared."""
+def remove_labels(dataset: Any, field: str, sample_ids: Sequence[str], labels: Sequence[str] | None = None) -> None:
+    """Removes the labels that samples of any group slice have in a field, whether or not the field is still declared.
+
+    Args:
+        dataset: a FiftyOne dataset
+        field: name of a field of samples
+        sample_ids: the ids of the samples
+        labels (None): the ids of the only labels to remove
+    """
     ids = [ObjectId(sample) for sample in sample_ids]
+    only = {} if labels is None else {f"{field}._id": {"$in": [ObjectId(label) for label in labels]}}
     for start in range(0, len(ids), _SAMPLES_AT_ONCE):
         some = ids[start : start + _SAMPLES_AT_ONCE]
-        write_samples(dataset, [UpdateMany({"_id": {"$in": some}}, {"$unset": {field: ""}})], some)
+        write_samples(dataset, [UpdateMany({"_id": {"$in": some}, **only}, {"$unset": {field: ""}})], some)

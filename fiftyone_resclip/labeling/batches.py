@@ -174,8 +174,14 @@ class _Writer:
         """Makes the label of one sample, and its mask file if there is a folder."""
         if isinstance(outcome, Unreadable):
             return outcome
+        self.current.refuse_misplaced()
         with storing(self.current.output_dir):
-            return sample_id, masks.to_segmentation(outcome, self.n_classes, self.current.path(sample_id))
+            return sample_id, masks.to_segmentation(outcome, self.n_classes, self.current.path(sample_id), self._allow)
+
+    def _allow(self) -> None:
+        """Checks, before a file may take the place of another, that no other process has gone on without this one."""
+        patiently(self.current.refuse_dead)
+        self.current.refuse_misplaced()
 
     def write(self, outcomes: list[tuple[str, fo.Segmentation] | Unreadable]) -> Written:
         """Saves a batch, and checks that it arrived."""
@@ -189,6 +195,4 @@ class _Writer:
         self.current.refuse_dead()
         target.set_values(self.current.label_field, by_id, key_field="id")
         gone = self.current.check(list(by_id), [label.id for label in by_id.values()])
-        for sample_id in gone:
-            self.current.remove(sample_id)
         return Written(len(by_id) - len(gone), len(gone), len(outcomes) - len(by_id), unreadable)

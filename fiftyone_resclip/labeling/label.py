@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import fiftyone as fo
 from fiftyone.core.media import IMAGE
+from pymongo.errors import PyMongoError
 
 from fiftyone_resclip.errors import ConfigError, DatabaseError, DatasetError, unknown
 from fiftyone_resclip.evidence.clues import check_clues
@@ -142,12 +143,14 @@ def iter_label(
         except DatabaseError:
             raise  # the end can't be recorded either
         except BaseException:
-            with suppress(DatasetError):  # the first error says more
+            with suppress(DatasetError, PyMongoError):  # the first error says more
                 current.end(report.failures, is_complete=False)
             raise
-        lost = patiently(lambda: current.end(report.failures, is_complete=report.done == report.total)) - report.gone
-        if lost > 0:  # saved, and removed by somebody else since, or lost by the database
-            report.labelled, report.gone = report.labelled - lost, report.gone + lost
+        missing = patiently(lambda: current.end(report.failures, is_complete=report.done == report.total))
+        tried = sum(item.id in missing for item in items)
+        lost = max(tried - report.gone, 0)  # saved, and removed by somebody else since, or lost by the database
+        report.labelled, report.gone = report.labelled - lost, report.gone + lost
+        report.skipped -= len(missing) - tried
 
 
 def _check(samples: Any) -> None:

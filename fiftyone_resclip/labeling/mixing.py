@@ -11,24 +11,24 @@ from fiftyone_resclip.fields.private import count_labels
 from fiftyone_resclip.fields.schema import MaskTargets
 from fiftyone_resclip.labeling.recipe import Recipe, differences
 from fiftyone_resclip.labeling.runs import LabelRun
-from fiftyone_resclip.labeling.sharding import Shard
-from fiftyone_resclip.labeling.writers import alive
+from fiftyone_resclip.labeling.writers import Writer, remaining
 
 
-def refuse_busy(dataset: fo.Dataset, field: str, recipe: str, shard: Shard) -> None:
+def refuse_busy(dataset: fo.Dataset, mine: Writer) -> None:
     """Refuses a second writer of a field, unless it has another shard of the same work.
 
     Args:
         dataset: the dataset that the user opened
-        field: the field; starts with ``frames.`` for a field of video frames
-        recipe: hash of what decides the masks
-        shard: the part of the samples that this process wants to label
+        mine: the writer that this process wants to be
 
     Raises:
         DatasetError: if another process is labelling the field
     """
-    for writer in alive(dataset, field):
-        if writer.recipe != recipe:
+    field, shard = mine.label_field, mine.shard
+    for writer in remaining(dataset, field):
+        if writer.id == mine.id:
+            continue  # the database went away while it was announced
+        if writer.recipe != mine.recipe:
             raise DatasetError(f"field {field!r} is being labelled in another way by {writer}; wait for it or use another field")
         if writer.shard[1] != shard[1] or writer.shard[0] == shard[0]:
             raise DatasetError(

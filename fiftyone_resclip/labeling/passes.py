@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +22,9 @@ import fiftyone as fo
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.exclusive import exclusive
-from fiftyone_resclip.fields.mask_files import is_own, mask_path, refuse_unwritable
+from fiftyone_resclip.fields.folder_watch import FolderWatch, missing_files
+from fiftyone_resclip.fields.mask_files import is_own, mask_path
+from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import (
     count_labels,
     count_samples,
@@ -99,6 +101,8 @@ class Pass:
         self._id, self._is_idle = "", False
         self._ids: list[str] = []
         self._mine: list[Item] = []
+        folder = self.path("")
+        self._folder = None if folder is None else FolderWatch(folder.parent)
 
     @contextmanager
     def begun(self) -> Iterator[list[Item]]:
@@ -110,35 +114,32 @@ class Pass:
         Raises:
             DatasetError: if the field can't be used, another process fills it, or masks of different origin would be mixed
         """
-        paths, ids = self.samples.values(["filepath", "id"])
+        paths, ids = patiently(lambda: self.samples.values(["filepath", "id"]))
         every = {sample: Item(path, sample) for path, sample in zip(paths, ids, strict=True)}
         self._ids = list(every)
         self._digest = _hash(sorted(every))
         items = [item for item in every.values() if is_in(self.shard, item.id)]
         self._mine, self.size = items, len(items)
         work = _hash([self.recipe, *([self._digest, self.overwrite] if self.shard[1] > 1 else [])])
+        self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, work, self.shard))
+        with self._presence, self._folder or nullcontext():
+            patiently(self._announce)
+            left = patiently(lambda: self._left(items))
+            self._is_idle = not left
+            yield left
+
+    def _announce(self) -> None:
         with exclusive(self.dataset):
             for field, dataset in ((self.field, self.dataset), (self.label_field, dataset_of(self.samples))):
                 schema.has_masks(dataset, field)
-            refuse_busy(self.dataset, self.field, work, self.shard)
+            refuse_busy(self.dataset, self._presence.writer)
             self._refuse_mixing(self._run())
             self._refuse_other_samples(self._run())
-            self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, work, self.shard))
             self._presence.announce()
-        with self._presence:
-            left = self._left(items)
-            self._is_idle = not left
-            yield left
 
     def path(self, sample_id: str) -> Path | None:
         """Returns the path of a sample's mask file; ``None`` if masks go into the database."""
         return self.output_dir and mask_path(self.output_dir, self.dataset, self.field, sample_id)
-
-    def remove(self, sample_id: str) -> None:
-        """Removes the mask file of a sample that is gone."""
-        path = self.path(sample_id)
-        if path is not None:
-            path.unlink(missing_ok=True)
 
     @property
     def stopped(self) -> bool:
@@ -153,6 +154,8 @@ class Pass:
             writer: the process that began the pass
         """
         self._key, self._presence = key, Presence(writer)
+        if self._folder is not None:
+            self._folder.__enter__()  # for as long as the helper lives
 
     def joint(self) -> tuple[str, Writer]:
         """Returns what helpers need for :meth:`join`, once the pass is recorded."""
@@ -171,10 +174,10 @@ class Pass:
         """
         if self._key is not None:
             return
-        folder = self.path("")
-        if folder is not None:
-            refuse_unwritable(folder.parent)
+        if self._folder is not None:
+            self._folder.prepare()
         with exclusive(self.dataset):
+            self.refuse_dead()
             run = self._run()
             self._refuse_mixing(run)
             if not has_readable and self.overwrite and self._labels():
@@ -199,6 +202,15 @@ class Pass:
         """Raises a DatasetError if another process took this one for dead and may have labelled the field in another way."""
         self._presence.refuse_dead()
 
+    def refuse_misplaced(self) -> None:
+        """Checks whether a mask file may be written now; see :meth:`refuse_dead`.
+
+        Raises:
+            StorageError: if the folder for mask files was taken away
+        """
+        if self._folder is not None:
+            self._folder.check()
+
     def check(self, ids: list[str], labels: list[str]) -> list[str]:
         """Checks after a write that the labels and their field are in the database.
 
@@ -207,19 +219,31 @@ class Pass:
             labels: ids of their labels
 
         Returns:
-            the ids of the samples that are gone
+            the ids of the samples that are gone; their mask files are removed, unless they belong to other labels now
 
         Raises:
-            DatasetError: if the dataset or the field was deleted; the labels are removed again
+            DatasetError: if the dataset or the field was deleted, or another process took this one for dead; the labels are
+                removed again
         """
-        found = {label for label, _ in labels_of(dataset_of(self.samples), self.label_field, ids).values()}
-        if not found and stored(self.dataset) is None:
+        collection = dataset_of(self.samples)
+        present = labels_of(collection, self.label_field, ids)
+        if not present and stored(self.dataset) is None:
             raise DatasetError(f"dataset {self.dataset.name!r} was deleted while it was labelled")
+        try:
+            self.refuse_dead()
+        except DatasetError:  # it slept just before it wrote
+            remove_labels(collection, self.label_field, ids, labels)
+            raise
         if not schema.is_declared(self.dataset, self.field, self.targets):
-            self._restore(ids)
-        return [sample for sample, label in zip(ids, labels, strict=True) if label not in found]
+            self._restore(ids, labels)
+        found = {label for label, _ in present.values()}
+        gone = [sample for sample, label in zip(ids, labels, strict=True) if label not in found]
+        for path in (self.path(sample) for sample in gone if sample not in present):
+            if path is not None:
+                path.unlink(missing_ok=True)
+        return gone
 
-    def end(self, failures: Mapping[str, str], is_complete: bool) -> int:
+    def end(self, failures: Mapping[str, str], is_complete: bool) -> set[str]:
         """Records how the pass ended, and repairs the declaration of the field if another program removed it.
 
         Args:
@@ -227,14 +251,17 @@ class Pass:
             is_complete: whether all images of this shard were tried
 
         Returns:
-            number of images of this shard that were tried, could be read, and have no mask now; 0 if it is not complete
+            the images of this shard that could be read, and have no mask now, though they were tried or had one; none if it is
+            not complete
 
         Raises:
-            DatasetError: if the field was deleted
+            DatasetError: if the field was deleted, or another process took this one for dead
         """
         if self._key is None:
-            return 0
+            return set()
+        labels = self._whole_labels() if is_complete else set(self._labels())  # not within the lock: there may be millions
         with exclusive(self.dataset):
+            self.refuse_dead()
             if (
                 is_complete
                 and count_labels(self.dataset, self.field)
@@ -245,15 +272,14 @@ class Pass:
             if run is None:
                 if is_complete:
                     raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
-                return 0
-            labels = self._labels()
-            missing = (
-                [item.id for item in self._mine if item.id not in labels and item.path not in failures] if is_complete else []
-            )
-            lost = count_samples(dataset_of(self.samples), missing)
+                return set()
+            missing = {item.id for item in self._mine if is_complete and item.id not in labels and item.path not in failures}
+            lost = count_samples(dataset_of(self.samples), list(missing))
+            if lost:
+                logger.warning("%d masks of field %r were removed while it was labelled", lost, self.field)
             passes = [self._ended(part, failures, len(labels), is_complete and not lost) for part in run.passes]
             runs.save_run(self.dataset, replace(run, passes=tuple(passes)))
-        return len(missing)
+        return missing
 
     def _ended(self, part: Mapping[str, Any], failures: Mapping[str, str], labelled: int, is_done: bool) -> Mapping[str, Any]:
         """Returns the record of a pass after this process ended, if it is its own."""
@@ -295,8 +321,14 @@ class Pass:
         run = self._run()
         if self.overwrite and (run is None or not self._continues(run)):
             return items
-        done = {sample for sample, (_, path) in self._labels().items() if path is None or Path(path).is_file()}
+        done = self._whole_labels()
         return [item for item in items if item.id not in done]
+
+    def _whole_labels(self) -> set[str]:
+        """Returns the samples that have a label, and its mask file if it has one."""
+        labels = self._labels()
+        missing = missing_files([path for _, path in labels.values() if path is not None])
+        return {sample for sample, (_, path) in labels.items() if path not in missing}
 
     def _labels(self) -> dict[str, tuple[str, str | None]]:
         return labels_of(dataset_of(self.samples), self.label_field, self._ids)
@@ -350,14 +382,20 @@ class Pass:
         if self._key is not None:
             schema.set_run_key(self.dataset, self.field, self._key)
 
-    def _restore(self, ids: list[str]) -> None:
+    def _restore(self, ids: list[str], labels: list[str]) -> None:
         """Declares the field again after another program removed it by accident; if the user deleted it, stops."""
         collection = dataset_of(self.samples)
         if count_labels(collection, self.label_field) <= len(labels_of(collection, self.label_field, ids)):
-            remove_labels(collection, self.label_field, ids)
+            remove_labels(collection, self.label_field, ids, labels)
             raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
-        logger.warning("Another program removed field %r from the schema; it is declared again", self.field)
-        self._declare()
+        with exclusive(self.dataset):
+            self.refuse_dead()
+            run = self._run()
+            if run is not None and run.key != self._key:
+                remove_labels(collection, self.label_field, ids, labels)
+                raise DatasetError(f"field {self.field!r} belongs to run {run.key!r} now; label another field")
+            logger.warning("Another program removed field %r from the schema; it is declared again", self.field)
+            self._declare()
 
 
 def _hash(value: Any) -> str:

@@ -139,7 +139,7 @@ def delete_run(dataset: fo.Dataset, key: str) -> None:
         DatasetError: if there is no such run, or it is running
     """
     run = load_run(dataset, key)
-    busy = writers.alive(dataset, run.label_field)
+    busy = writers.remaining(dataset, run.label_field)
     if busy:
         raise DatasetError(f"labelling run {key!r} can't be deleted while {busy[0]} fills it; stop that first")
     files, short_name = [], run.label_field.removeprefix("frames.")

@@ -1,17 +1,15 @@
 """Keeps track of the processes that label right now: they report that they are alive, and anyone may ask them to stop.
 
 A writer is one call of :func:`fiftyone_resclip.label`. It writes a heartbeat to FiftyOne's database from a thread of its own, so
-a killed one is recognised: at once on the same machine, otherwise when its heartbeat is two minutes old.
+a killed one is recognised: at once by processes that see its process number, otherwise when its heartbeat is three minutes old.
+Time is that of the database, because the clocks of machines differ.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -20,9 +18,10 @@ from pymongo.errors import PyMongoError
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.private import database, dataset_id
+from fiftyone_resclip.fields.process_identity import Process
 
 _BEAT_S = 10.0
-_DEAD_AFTER_S = 120.0
+_DEAD_AFTER_S = 180.0  # longer than label() waits for a database that is away, because no heart beats meanwhile
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,7 @@ class Writer:
         label_field: the field that it writes
         recipe: hash of what decides its masks
         shard: index and number of its part of the samples
-        host: name of its machine
-        pid: its process
+        process: its process
         id: unique id
     """
 
@@ -43,16 +41,15 @@ class Writer:
     label_field: str
     recipe: str
     shard: tuple[int, int] = (0, 1)
-    host: str = field(default_factory=socket.gethostname)
-    pid: int = field(default_factory=os.getpid)
+    process: Process = field(default_factory=Process.own)
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return str(self.process)
 
 
 class Presence:
-    """Keeps a writer listed while its ``with`` block lasts; call :meth:`announce` before.
+    """Keeps a writer's heart beating while its ``with`` block lasts; within it, :meth:`announce` puts the writer on the list.
 
     Args:
         writer: the writer
@@ -64,9 +61,10 @@ class Presence:
         self._thread = threading.Thread(target=self._beat, name="resclip-heartbeat", daemon=True)
 
     def announce(self) -> None:
-        """Lists the writer; the ``with`` block keeps it listed."""
+        """Lists the writer; doing so twice does no harm."""
         values = {name: value for name, value in asdict(self.writer).items() if name != "id"}
-        _collection().insert_one({"_id": self.writer.id, **values, "beat": _now()})
+        beginning = {"$replaceWith": {"$mergeObjects": ["$$ROOT", {"$literal": values}, {"beat": "$$NOW"}]}}
+        _collection().update_one({"_id": self.writer.id}, [beginning], upsert=True)
 
     def __enter__(self) -> Presence:
         self._thread.start()
@@ -87,7 +85,7 @@ class Presence:
         """Checks that this writer is still listed.
 
         Raises:
-            DatasetError: if another process took it for dead, as after two minutes of sleep, and may have gone on without it
+            DatasetError: if another process took it for dead, as after three minutes of sleep, and may have gone on without it
         """
         if _collection().find_one({"_id": self.writer.id}) is None:
             raise DatasetError(
@@ -96,30 +94,35 @@ class Presence:
 
     def _beat(self) -> None:
         while not self._left.wait(_BEAT_S):
-            try:
-                _collection().update_one({"_id": self.writer.id}, {"$set": {"beat": _now()}})
-            except PyMongoError:
-                continue  # the database is away; label() waits for it, too
+            with suppress(PyMongoError):  # the database is away; label() waits for it, too
+                _collection().update_one({"_id": self.writer.id}, [{"$set": {"beat": "$$NOW"}}])
 
 
 def alive(dataset: Any, label_field: str | None = None) -> list[Writer]:
-    """Returns the writers of a dataset that are under way; forgets those that were killed.
+    """Returns the writers of a dataset that are under way; changes nothing.
 
     Args:
         dataset: a FiftyOne dataset
         label_field (None): only those of this field
     """
-    found = _collection().find(
-        {"dataset": str(dataset_id(dataset)), **({} if label_field is None else {"label_field": label_field})}
-    )
-    writers = []
-    for document in found:
-        writer = Writer(**{name: document[name] for name in Writer.__dataclass_fields__ if name != "id"}, id=document["_id"])
-        if _is_alive(writer, document["beat"]):
-            writers.append(writer)
-        else:
-            _collection().delete_one({"_id": writer.id})
-    return writers
+    found = _collection().find({**_of(dataset, label_field), "$expr": {"$not": _is_silent()}})
+    return [writer for writer in map(_loaded, found) if not writer.process.has_ended()]
+
+
+def remaining(dataset: Any, label_field: str) -> list[Writer]:
+    """Takes the dead writers of a field off the list, for good, and returns the others.
+
+    Call it before changing what they filled: one that was only asleep then stops when it wakes, see :meth:`Presence.refuse_dead`.
+
+    Args:
+        dataset: a FiftyOne dataset
+        label_field: the field
+    """
+    _collection().delete_many({**_of(dataset, label_field), "$expr": _is_silent()})  # unless they wake at this very moment
+    found = list(map(_loaded, _collection().find(_of(dataset, label_field))))
+    ended = {writer.id for writer in found if writer.process.has_ended()}
+    _collection().delete_many({"_id": {"$in": list(ended)}})
+    return [writer for writer in found if writer.id not in ended]
 
 
 def stop_all(dataset: Any) -> int:
@@ -136,22 +139,17 @@ def stop_all(dataset: Any) -> int:
     return len(ids)
 
 
-def _is_alive(writer: Writer, beat: datetime) -> bool:
-    if _now() - beat.replace(tzinfo=timezone.utc) > timedelta(seconds=_DEAD_AFTER_S):
-        return False
-    if writer.host != socket.gethostname():
-        return True
-    try:
-        os.kill(writer.pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # the process belongs to another user
-        return True
-    return True
+def _of(dataset: Any, label_field: str | None) -> dict[str, Any]:
+    return {"dataset": str(dataset_id(dataset)), **({} if label_field is None else {"label_field": label_field})}
 
 
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+def _is_silent() -> dict[str, Any]:
+    return {"$lt": ["$beat", {"$subtract": ["$$NOW", int(_DEAD_AFTER_S * 1000)]}]}
+
+
+def _loaded(document: dict[str, Any]) -> Writer:
+    values = {name: document[name] for name in ("dataset", "label_field", "recipe")}
+    return Writer(**values, shard=tuple(document["shard"]), process=Process(**document["process"]), id=document["_id"])
 
 
 def _collection() -> Any:

@@ -122,8 +122,9 @@ def own_mongod(tmp_path: Path) -> Iterator[tuple[str, Callable[[], subprocess.Po
         process.wait()
 
 
+@pytest.mark.parametrize("at", ["first step", "third image"])
 def test_a_database_that_goes_away_for_a_while_is_waited_for(
-    own_mongod: tuple[str, Callable[[], subprocess.Popen[bytes]]], make_dataset: MakeDataset
+    own_mongod: tuple[str, Callable[[], subprocess.Popen[bytes]]], make_dataset: MakeDataset, at: str
 ) -> None:
     paths = make_dataset(IMAGES).values("filepath")
     port, start = own_mongod
@@ -133,19 +134,25 @@ def test_a_database_that_goes_away_for_a_while_is_waited_for(
         os.environ["FIFTYONE_DATABASE_URI"] = "mongodb://127.0.0.1:{port}/?serverSelectionTimeoutMS=2000"
         import fiftyone as fo
         from fiftyone_resclip import label, load_model
+        from fiftyone_resclip.labeling.passes import Pass
         dataset = fo.Dataset("away", persistent=True)
         dataset.add_samples([fo.Sample(path) for path in {paths!r}], progress=False)
         model = load_model("resclip-tiny", ["red cloth", "snow"], sfr=None, device="cpu")
+        def pause():
+            print("now", flush=True)
+            sys.stdin.readline()
+        begun = Pass.begun
+        if {at!r} == "first step":
+            Pass.begun = lambda self: (pause(), begun(self))[1]
         def report(report):
-            if report.done == 3:
-                print("three", flush=True)
-                sys.stdin.readline()
+            if report.done == 3 and {at!r} == "third image":
+                pause()
         print(label(dataset, model, "pred", batch_size=1, progress=report).labelled, dataset.count("pred"))
     """
     environment = {**os.environ, "FIFTYONE_DATABASE_VALIDATION": "false"}
     process = processes.start_plain(code, environment)
     assert process.stdout and process.stdin and process.stderr
-    assert process.stdout.readline() == "three\n"
+    assert process.stdout.readline() == "now\n"
     mongod.send_signal(signal.SIGTERM)
     mongod.wait()
     process.stdin.write("go\n")
