@@ -56,8 +56,8 @@ def label(
         label_field ("resclip"): field for the masks; created if it does not exist
         overwrite (False): whether samples that have a mask get a new one; after an interruption, the same call goes on where it
             stopped
-        output_dir (None): folder for the masks as PNG, ``<dataset id>/<field>/<sample id>.png``; by default they go into the
-            database
+        output_dir (None): folder for the masks as PNG, ``<dataset id>/<field>/<sample id>-<pass>.png``; by default they go into
+            the database
         batch_size (None): images per batch; their sizes may differ; by default 4 on a CPU and 16 on a GPU
         num_workers (2): number of threads that read images, and of threads that encode masks
         shard (None): index and number of parts, such as ``(0, 4)``, to label one part here and the others in other processes,
@@ -110,7 +110,7 @@ def iter_label(
     if engine not in get_args(Engine):
         raise ConfigError(unknown("engine", engine, get_args(Engine)))
     patiently(lambda: _check(samples))
-    label_field = names.checked(label_field, "field")
+    label_field = names.checked_field(label_field)
     folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
     current = Pass(
         samples, label_field, model.mask_targets, recipe_of(model), overwrite=overwrite, output_dir=folder, shard=checked(shard)
