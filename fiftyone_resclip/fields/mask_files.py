@@ -1,16 +1,24 @@
-"""Decides where mask files lie: each belongs to one label of one field of one dataset, so no two labels ever share a file."""
+"""Decides where mask files lie, and which may be removed.
+
+Each call of a function that writes masks names its files anew: FiftyOne copies the *paths* of masks to clones of fields and
+datasets, so a file that changes or goes would change or break the copies. For the same reason, a file is removed only if no
+label of any dataset names it.
+"""
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fiftyone_resclip.errors import StorageError
 from fiftyone_resclip.fields.names import slug
-from fiftyone_resclip.fields.private import dataset_id
+from fiftyone_resclip.fields.private import dataset_id, named_in
+
+_OF_A_SAMPLE = re.compile(r"[0-9a-f]{24}(-.*)?\.png")
 
 
 def mask_path(output_dir: str | Path, dataset: Any, field: str, name: str) -> Path:
@@ -29,9 +37,45 @@ def mask_path(output_dir: str | Path, dataset: Any, field: str, name: str) -> Pa
     return Path(output_dir).expanduser().absolute() / str(dataset_id(dataset)) / slug(field) / f"{name}.png"
 
 
-def is_own(path: str | None, dataset: Any, field: str) -> bool:
-    """Returns whether a mask file belongs to a field of a dataset, according to :func:`mask_path`."""
-    return path is not None and Path(path).parts[-3:-1] == (str(dataset_id(dataset)), slug(field))
+def is_own(path: str, dataset: Any) -> bool:
+    """Returns whether a mask file is one that we wrote for a dataset, according to :func:`mask_path`."""
+    return folder_is_own(Path(path).parent, dataset) and _OF_A_SAMPLE.fullmatch(Path(path).name) is not None
+
+
+def folder_is_own(folder: Path, dataset: Any) -> bool:
+    """Returns whether a folder is one of a field of this dataset; a clone inherits records that name the original's folders."""
+    return folder.parent.name == str(dataset_id(dataset))
+
+
+def written_by(writer: str, folders: Iterable[Path]) -> list[Path]:
+    """Lists the files of a writer, and the partial files that it left when it was killed.
+
+    Args:
+        writer: what stands in the names of its files after the sample's id
+        folders: where to look
+    """
+    return [path for folder in folders for path in folder.glob(f"*-{writer}-*") if path.suffix in (".png", ".partial")]
+
+
+def remove_unused(paths: Iterable[Path], besides: tuple[Any, str] | None = None) -> dict[Path, OSError]:
+    """Removes mask files that no label names.
+
+    Args:
+        paths: the files; some may be gone already
+        besides (None): a FiftyOne dataset and a field of it whose labels don't matter
+
+    Returns:
+        the files that can't be removed, and why
+    """
+    failed, files = {}, set(paths)
+    used = named_in({str(path.parent) for path in files}, besides) if files else set()
+    for path in files:
+        try:
+            if str(path) not in used:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            failed[path] = error
+    return failed
 
 
 @contextmanager

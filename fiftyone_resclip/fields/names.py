@@ -10,6 +10,7 @@ from fiftyone_resclip.errors import DatasetError, ResCLIPError
 _LONGEST = 80
 _PLAIN = re.compile(r"[a-z0-9_][a-z0-9_.-]*", re.ASCII)
 _WITH_HASH = re.compile(r".*-[0-9a-f]{16}")
+_NAME_OF_A_FIELD = re.compile(r"[^.$\x00-\x1f\x7f\ud800-\udfff]+")
 _UNSAFE = re.compile(r"[^a-z0-9_-]+", re.ASCII)
 
 
@@ -32,6 +33,27 @@ def checked(name: object, kind: str, error: type[ResCLIPError] = DatasetError) -
     if not name.strip():
         raise error(f"a {kind} needs a name, but the name is empty")
     return name
+
+
+def checked_field(name: object) -> str:
+    """Refuses a name that a field can't have; FiftyOne would take dots for embedded fields, or fail somewhere in the middle.
+
+    Args:
+        name: what the user passed
+
+    Returns:
+        the name
+
+    Raises:
+        DatasetError: if the name is not text, is blank, or FiftyOne can't have a field of that name
+    """
+    text = checked(name, "field")
+    if text.startswith("_") or not _NAME_OF_A_FIELD.fullmatch(text):
+        hint = "; leave out 'frames.', which is added for frames of videos" if text.startswith("frames.") else ""
+        raise DatasetError(
+            f"the name of a field can't start with _ or contain . or $ or control characters, but got {text!r}{hint}"
+        )
+    return text
 
 
 def slug(name: str) -> str:

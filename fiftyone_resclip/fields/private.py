@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from pymongo.errors import PyMongoError
 
 from fiftyone_resclip.errors import DatasetError
 
+_FRAMES = "frames."
+_MASKS = "fiftyone.core.labels.Segmentation"
 _SAMPLES_AT_ONCE = 10_000
 _MARK = "fiftyone_resclip_writer"  # FiftyOne ignores what it does not know in a dataset's document
 
@@ -54,6 +57,13 @@ def database_uri() -> str:
 def stored(dataset: Any) -> Any:
     """Returns a dataset's document as it is in the database now; ``None`` if the dataset was deleted."""
     return database().datasets.find_one({"_id": dataset_id(dataset)})
+
+
+def field_documents(dataset: Any) -> dict[str, Any]:
+    """Returns the documents of a dataset's fields as they are in the database now, by name; ``frames.<name>`` for frames."""
+    document = stored(dataset) or {}
+    of_frames = {_FRAMES + field["name"]: field for field in document.get("frame_fields") or ()}
+    return {field["name"]: field for field in document.get("sample_fields") or ()} | of_frames
 
 
 def refresh(dataset: Any) -> None:
@@ -209,22 +219,55 @@ def write_samples(dataset: Any, operations: list[Any], ids: list[Any]) -> int:
     return sum(result.modified_count for result in results)
 
 
-def labels_of(dataset: Any, field: str, sample_ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
-    """Returns the labels that samples of any group slice have in a field, as they are in the database now.
+def labels_of(dataset: Any, field: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Returns the labels that samples of any group slice, or frames, have in a field, as they are in the database now.
 
     Args:
         dataset: a FiftyOne dataset
-        field: name of a field of samples
-        sample_ids: the ids of the samples
+        field: name of a field; starts with ``frames.`` for a field of video frames
+        ids: the ids of the samples or frames
 
     Returns:
-        id and mask file (``None`` if the database holds the mask) of each label, by sample id
+        id and mask file (``None`` if the database holds the mask) of each label, by id of its sample or frame
     """
-    found, shown = {}, {f"{field}._id": 1, f"{field}.mask_path": 1}
-    for start in range(0, len(sample_ids), _SAMPLES_AT_ONCE):
-        ids = [ObjectId(sample) for sample in sample_ids[start : start + _SAMPLES_AT_ONCE]]
-        for sample in sample_collection(dataset).find({"_id": {"$in": ids}, f"{field}._id": {"$exists": True}}, shown):
-            found[str(sample["_id"])] = str(sample[field]["_id"]), sample[field].get("mask_path")
+    collection, name = _place(dataset, field)
+    found, shown = {}, {f"{name}._id": 1, f"{name}.mask_path": 1}
+    for some in _parts(ids):
+        for document in collection.find({"_id": {"$in": some}, f"{name}._id": {"$exists": True}}, shown):
+            found[str(document["_id"])] = str(document[name]["_id"]), document[name].get("mask_path")
+    return found
+
+
+def mask_paths(dataset: Any, field: str) -> Iterator[str]:
+    """Yields the mask file of each label in a field, in all group slices; the field may be ``frames.<name>``."""
+    collection, name = _place(dataset, field)
+    for document in collection.find({f"{name}.mask_path": {"$type": "string"}}, {f"{name}.mask_path": 1}):
+        yield document[name]["mask_path"]
+
+
+def named_in(folders: Iterable[str], besides: tuple[Any, str] | None = None) -> set[str]:
+    """Returns those files in some folders that a label of any dataset of this database names as its mask.
+
+    Args:
+        folders: the folders
+        besides (None): a dataset and a field of it whose labels don't matter
+
+    Returns:
+        paths; copies of samples that FiftyOne makes for views of frames, clips and patches don't count
+    """
+    inside = {"$regex": f"^({'|'.join(map(re.escape, folders))})[/\\\\]"}
+    found: set[str] = set()
+    parts = (("sample_collection_name", "sample_fields", ""), ("frame_collection_name", "frame_fields", _FRAMES))
+    for dataset in database().datasets.find({"sample_collection_name": {"$regex": r"^samples\."}}):
+        for collection, fields, prefix in parts:
+            known = [field for field in dataset.get(fields) or () if field.get("embedded_doc_type") == _MASKS]
+            if besides is not None and dataset["_id"] == dataset_id(besides[0]):
+                known = [field for field in known if prefix + field["name"] != besides[1]]
+            names = [field.get("db_field") or field["name"] for field in known]
+            conditions = [{f"{name}.mask_path": inside} for name in names]
+            shown = {f"{name}.mask_path": 1 for name in names}
+            for document in database()[dataset[collection]].find({"$or": conditions}, shown) if names else ():
+                found.update(label["mask_path"] for name in names if (label := document.get(name)) and label.get("mask_path"))
     return found
 
 
@@ -235,22 +278,35 @@ def count_samples(dataset: Any, sample_ids: Sequence[str]) -> int:
 
 def count_labels(dataset: Any, field: str) -> int:
     """Counts the labels in a field, in all group slices; the name of a field of frames starts with ``frames.``."""
-    name = field.removeprefix("frames.")
-    collection = sample_collection(dataset) if name == field else database()[dataset._frame_collection_name]
+    collection, name = _place(dataset, field)
     return int(collection.count_documents({f"{name}._id": {"$exists": True}}))
 
 
-def remove_labels(dataset: Any, field: str, sample_ids: Sequence[str], labels: Sequence[str] | None = None) -> None:
-    """Removes the labels that samples of any group slice have in a field, whether or not the field is still declared.
+def remove_labels(dataset: Any, field: str, ids: Sequence[str], labels: Sequence[str] | None = None) -> None:
+    """Removes the labels that samples of any group slice, or frames, have in a field, whether or not it is still declared.
 
     Args:
         dataset: a FiftyOne dataset
-        field: name of a field of samples
-        sample_ids: the ids of the samples
+        field: name of the field; that of a field of frames starts with ``frames.``
+        ids: the ids of the samples or frames
         labels (None): the ids of the only labels to remove
     """
-    ids = [ObjectId(sample) for sample in sample_ids]
-    only = {} if labels is None else {f"{field}._id": {"$in": [ObjectId(label) for label in labels]}}
+    collection, name = _place(dataset, field)
+    only = {} if labels is None else {f"{name}._id": {"$in": [ObjectId(label) for label in labels]}}
+    for some in _parts(ids):
+        foo.bulk_write([UpdateMany({"_id": {"$in": some}, **only}, {"$unset": {name: ""}})], collection)
+        if name == field:
+            fo.Sample._reload_docs(dataset._sample_collection_name, sample_ids=some)
+        else:
+            fofr.Frame._reload_docs(dataset._frame_collection_name)
+
+
+def _place(dataset: Any, field: str) -> tuple[Any, str]:
+    """Returns the collection of the database that holds a field, and the name of the field there."""
+    name = field.removeprefix(_FRAMES)
+    return (sample_collection(dataset) if name == field else database()[dataset._frame_collection_name]), name
+
+
+def _parts(ids: Sequence[str]) -> Iterator[list[ObjectId]]:
     for start in range(0, len(ids), _SAMPLES_AT_ONCE):
-        some = ids[start : start + _SAMPLES_AT_ONCE]
-        write_samples(dataset, [UpdateMany({"_id": {"$in": some}, **only}, {"$unset": {field: ""}})], some)
+        yield [ObjectId(sample) for sample in ids[start : start + _SAMPLES_AT_ONCE]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import fiftyone as fo
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.colours import palette
 from fiftyone_resclip.fields.exclusive import exclusive
-from fiftyone_resclip.fields.private import stored
+from fiftyone_resclip.fields.private import field_documents, stored
 from fiftyone_resclip.vocabulary import Vocabulary
 
 MaskTargets = Mapping[int, str]
@@ -22,7 +23,9 @@ def mask_targets(vocabulary: Vocabulary) -> dict[int, str]:
     return dict(enumerate(vocabulary.class_names, start=1))
 
 
-def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str] | None = None) -> None:
+def declare_field(
+    dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str] | None = None, run: str | None = None
+) -> None:
     """Declares a mask field with its confidence, class names and colours, before any mask is written.
 
     Several processes may declare fields of a dataset at the same time. Calling this again repairs a declaration that was lost.
@@ -32,6 +35,7 @@ def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours
         field: name; starts with ``frames.`` for a field of video frames
         targets: class name by mask value
         colours (None): hex colour of each class; by default from :func:`~fiftyone_resclip.fields.colours.palette`
+        run (None): key of the labelling run that fills the field, if one does
 
     Raises:
         DatasetError: if the field exists and holds something other than segmentations
@@ -40,10 +44,36 @@ def declare_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours
     frame_field = field.removeprefix("frames.")
     add = dataset.add_sample_field if field == frame_field else dataset.add_frame_field
     with exclusive(dataset):
-        add(frame_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+        note = None if run is None else {_RUN: run}  # in the same write, so that no field is ever without it
+        add(frame_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation, info=note)
         add(f"{frame_field}.confidence", fo.FloatField)
         dataset.mask_targets = {**dataset.mask_targets, field: dict(targets)}
         _colour_field(dataset, field, targets, colours or palette(len(targets)))
+        if run is not None:
+            set_run_key(dataset, field, run)
+
+
+def move_declaration(dataset: fo.Dataset, before: str, field: str, targets: MaskTargets) -> None:
+    """Gives a renamed field its class names and colours, which FiftyOne leaves under the old name.
+
+    Args:
+        dataset: a FiftyOne dataset
+        before: the old name, which may be that of another field now
+        field: the new name
+        targets: class name by mask value
+    """
+    declare_field(dataset, field, targets, _colours_of(dataset, before, targets))
+    if before not in field_documents(dataset):
+        forget_field(dataset, before)
+
+
+def forget_field(dataset: fo.Dataset, field: str) -> None:
+    """Removes the class names and colours of a field that is gone; call it while holding the dataset's lock."""
+    dataset.mask_targets = {name: targets for name, targets in dataset.mask_targets.items() if name != field}
+    scheme = dataset.app_config.color_scheme
+    if scheme is not None:
+        scheme.fields = [known for known in scheme.fields or [] if known["path"] != field]
+        dataset.app_config.color_scheme = scheme
 
 
 def is_declared(dataset: fo.Dataset, field: str, targets: MaskTargets) -> bool:
@@ -79,16 +109,34 @@ def has_masks(dataset: fo.Dataset, field: str) -> bool:
 
 
 def run_key(dataset: fo.Dataset, field: str) -> str | None:
-    """Returns the key of the labelling run that fills a field; ``None`` if there is none."""
-    known = dataset.get_field(field)
-    return None if known is None else (known.info or {}).get(_RUN)
+    """Returns the key of the labelling run that fills a field, as noted in the database; ``None`` if there is none."""
+    return _note(field_documents(dataset).get(field))
+
+
+def field_of_run(dataset: fo.Dataset, key: str, name: str) -> str | None:
+    """Finds the field that a run fills. FiftyOne keeps the note of its run in a field that is renamed, and copies it with one.
+
+    Args:
+        dataset: a FiftyOne dataset
+        key: key of the run
+        name: the last known name of the field
+
+    Returns:
+        the oldest field with the note; ``None`` if there is none
+    """
+    noted = [
+        (str(field.get("created_at")), path != name, path)
+        for path, field in field_documents(dataset).items()
+        if _note(field) == key
+    ]
+    return min(noted)[2] if noted else None
 
 
 def set_run_key(dataset: fo.Dataset, field: str, key: str) -> None:
     """Names the labelling run that fills a field. FiftyOne keeps this note when the field is renamed."""
-    known = dataset.get_field(field)
-    if known is not None and run_key(dataset, field) != key:
-        known.info = {**(known.info or {}), _RUN: key}
+    document, known = field_documents(dataset).get(field), dataset.get_field(field)
+    if known is not None and document is not None and _note(document) != key:
+        known.info = {**(document.get("info") or {}), _RUN: key}
         known.save()
 
 
@@ -105,6 +153,18 @@ def mask_fields(samples: fo.core.collections.SampleCollection, *, frames: bool =
     fields = list(samples.get_field_schema(embedded_doc_type=fo.Segmentation))
     of_frames = samples.get_frame_field_schema(embedded_doc_type=fo.Segmentation) if frames else None
     return fields + [f"frames.{name}" for name in of_frames or ()]
+
+
+def _note(document: Mapping[str, Any] | None) -> str | None:
+    return None if document is None else (document.get("info") or {}).get(_RUN)
+
+
+def _colours_of(dataset: fo.Dataset, field: str, targets: MaskTargets) -> list[str] | None:
+    """Returns the colours of a field's classes; ``None`` unless each class has one."""
+    scheme = dataset.app_config.color_scheme or fo.ColorScheme()
+    found = [entry["maskTargetsColors"] or [] for entry in scheme.fields or [] if entry["path"] == field]
+    colours = {colour["intTarget"]: colour["color"] for entries in found for colour in entries}
+    return [colours[value] for value in targets] if colours.keys() == targets.keys() else None
 
 
 def _colour_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str]) -> None:

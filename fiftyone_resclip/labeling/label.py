@@ -60,8 +60,8 @@ def label(
         label_field ("resclip"): field for the masks; created if it does not exist
         overwrite (False): whether samples that have a mask get a new one; after an interruption, the same call goes on where it
             stopped
-        output_dir (None): folder for the masks as PNG, ``<dataset id>/<field>/<sample id>.png``; by default they go into the
-            database
+        output_dir (None): folder for the masks as PNG, ``<dataset id>/<field>/<sample id>-<pass>.png``; by default they go into
+            the database
         regions (None): field of outlines whose classes do not matter, such as SAM's masks: Detections with masks, Polylines or a
             Segmentation. The pixels of each region vote for one class. Images without regions get the masks they would get anyway
         present (None): field that names the classes in an image: tags, Classifications or Detections. Only these compete there,
@@ -122,7 +122,7 @@ def iter_label(
         raise ConfigError(unknown("engine", engine, get_args(Engine)))
     patiently(lambda: _check(samples))
     patiently(lambda: check_clues(samples, regions, present))
-    label_field = names.checked(label_field, "field")
+    label_field = names.checked_field(label_field)
     folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
     recipe = recipe_of(model, regions=regions, present=present)
     current = Pass(samples, label_field, model.mask_targets, recipe, overwrite=overwrite, output_dir=folder, shard=checked(shard))

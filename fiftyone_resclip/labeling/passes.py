@@ -1,7 +1,8 @@
 """A pass: one time that a run labels its samples. Decides what is left to do, refuses to mix masks, and records how it ended.
 
 Nothing is changed before the first batch was computed. Then, in one step that excludes other processes, masks that the user
-wants to overwrite are removed, the field is declared and the pass is recorded.
+wants to overwrite are removed, the field is declared and the pass is recorded. Each pass names its mask files anew, so a copy of
+the field or dataset keeps those that it was made from.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -23,7 +23,7 @@ from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.folder_watch import FolderWatch, missing_files
-from fiftyone_resclip.fields.mask_files import is_own, mask_path
+from fiftyone_resclip.fields.mask_files import is_own, mask_path, remove_unused, written_by
 from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import (
     count_labels,
@@ -37,7 +37,7 @@ from fiftyone_resclip.fields.private import (
     stages_of,
     stored,
 )
-from fiftyone_resclip.labeling import runs
+from fiftyone_resclip.labeling import records, runs
 from fiftyone_resclip.labeling.mixing import refuse_busy, refuse_mixing
 from fiftyone_resclip.labeling.recipe import Recipe, differences, versions
 from fiftyone_resclip.labeling.runs import LabelRun
@@ -46,8 +46,8 @@ from fiftyone_resclip.labeling.writers import Presence, Writer
 
 logger = logging.getLogger(__name__)
 
-_FAILURES_KEPT = 1000
 _STAGE_CHARS = 200
+_WITNESSES = 100
 
 
 class Item(NamedTuple):
@@ -98,9 +98,10 @@ class Pass:
         }  # fmt: skip
         self.size = 0
         self._key: str | None = None
-        self._id, self._is_idle = "", False
-        self._ids: list[str] = []
+        self._id, self._file_mark, self._is_idle = "", "", False
+        self._every: dict[str, Item] = {}
         self._mine: list[Item] = []
+        self._witnesses: dict[str, str] = {}  # labels by sample that must still be there unless somebody removed them
         folder = self.path("")
         self._folder = None if folder is None else FolderWatch(folder.parent)
 
@@ -115,10 +116,9 @@ class Pass:
             DatasetError: if the field can't be used, another process fills it, or masks of different origin would be mixed
         """
         paths, ids = patiently(lambda: self.samples.values(["filepath", "id"]))
-        every = {sample: Item(path, sample) for path, sample in zip(paths, ids, strict=True)}
-        self._ids = list(every)
-        self._digest = _hash(sorted(every))
-        items = [item for item in every.values() if is_in(self.shard, item.id)]
+        self._every = {sample: Item(path, sample) for path, sample in zip(paths, ids, strict=True)}
+        self._digest = _hash(sorted(self._every))
+        items = [item for item in self._every.values() if is_in(self.shard, item.id)]
         self._mine, self.size = items, len(items)
         work = _hash([self.recipe, *([self._digest, self.overwrite] if self.shard[1] > 1 else [])])
         self._presence = Presence(Writer(str(dataset_id(self.dataset)), self.field, work, self.shard))
@@ -139,29 +139,30 @@ class Pass:
 
     def path(self, sample_id: str) -> Path | None:
         """Returns the path of a sample's mask file; ``None`` if masks go into the database."""
-        return self.output_dir and mask_path(self.output_dir, self.dataset, self.field, sample_id)
+        return self.output_dir and mask_path(self.output_dir, self.dataset, self.field, f"{sample_id}-{self._file_mark}")
 
     @property
     def stopped(self) -> bool:
         """Whether someone asked this process to stop."""
         return self._presence.stopped
 
-    def join(self, key: str, writer: Writer) -> None:
+    def join(self, key: str, file_mark: str, writer: Writer) -> None:
         """Makes this process a helper of the one that began and recorded the pass, and that will record its end.
 
         Args:
             key: key of the run
+            file_mark: what stands in the names of the pass's mask files
             writer: the process that began the pass
         """
-        self._key, self._presence = key, Presence(writer)
+        self._key, self._file_mark, self._presence = key, file_mark, Presence(writer)
         if self._folder is not None:
             self._folder.__enter__()  # for as long as the helper lives
 
-    def joint(self) -> tuple[str, Writer]:
+    def joint(self) -> tuple[str, str, Writer]:
         """Returns what helpers need for :meth:`join`, once the pass is recorded."""
         if self._key is None:
             raise RuntimeError("the pass is not recorded yet")
-        return self._key, self._presence.writer
+        return self._key, self._file_mark, self._presence.writer
 
     def record(self, has_readable: bool = True) -> None:
         """Removes masks that are to be overwritten, declares the field and records the pass; does nothing the second time.
@@ -184,19 +185,15 @@ class Pass:
                 raise DatasetError(f"none of the {self.size} images could be read, so their masks were left alone")
             if run is not None and self._is_idle and not self._continues(run):
                 return  # everything has a mask already, and the last pass has ended
-            outdated: list[str] = []
+            outdated: list[Path] = []
             if run is None or not self._continues(run):
-                outdated = self._clear()
+                outdated = self._clear(run)
                 run = self._with_new_pass(run)
-            self._declare()
-            last, mine = run.passes[-1], self.shard[0]
-            begun, stopped = sorted({*last["begun"], mine}), [shard for shard in last["stopped"] if shard != mine]
-            last = {**last, "begun": begun, "stopped": stopped}
+            last = records.begun(run.passes[-1], self.shard[0])
+            self._declare(run.key)
             runs.save_run(self.dataset, replace(run, versions=versions(), passes=(*run.passes[:-1], last)))
-            self._key, self._id = run.key, last["id"]
-            for path in outdated:  # within the lock, because another shard may write files of these names next
-                with suppress(OSError):  # a folder that is read-only now keeps a file that nothing needs
-                    Path(path).unlink(missing_ok=True)
+            self._key, self._id, self._file_mark = run.key, last["id"], f"{run.file_mark}-{last['number']}"
+            remove_unused(outdated)  # a folder that is read-only now keeps files that nothing needs
 
     def refuse_dead(self) -> None:
         """Raises a DatasetError if another process took this one for dead and may have labelled the field in another way."""
@@ -225,22 +222,20 @@ class Pass:
             DatasetError: if the dataset or the field was deleted, or another process took this one for dead; the labels are
                 removed again
         """
-        collection = dataset_of(self.samples)
-        present = labels_of(collection, self.label_field, ids)
+        present = labels_of(self.dataset, self.field, ids)
         if not present and stored(self.dataset) is None:
             raise DatasetError(f"dataset {self.dataset.name!r} was deleted while it was labelled")
         try:
             self.refuse_dead()
         except DatasetError:  # it slept just before it wrote
-            remove_labels(collection, self.label_field, ids, labels)
+            remove_labels(self.dataset, self.field, ids, labels)
             raise
         if not schema.is_declared(self.dataset, self.field, self.targets):
             self._restore(ids, labels)
         found = {label for label, _ in present.values()}
+        self._witnesses = {sample: label for sample, label in zip(ids, labels, strict=True) if label in found} or self._witnesses
         gone = [sample for sample, label in zip(ids, labels, strict=True) if label not in found]
-        for path in (self.path(sample) for sample in gone if sample not in present):
-            if path is not None:
-                path.unlink(missing_ok=True)
+        self._remove_files([sample for sample in gone if sample not in present])
         return gone
 
     def end(self, failures: Mapping[str, str], is_complete: bool) -> set[str]:
@@ -259,43 +254,29 @@ class Pass:
         """
         if self._key is None:
             return set()
-        labels = self._whole_labels() if is_complete else set(self._labels())  # not within the lock: there may be millions
+        labels = _whole(self._labels()) if is_complete else set(self._labels())  # not within the lock: there may be millions
         with exclusive(self.dataset):
             self.refuse_dead()
-            if (
-                is_complete
-                and count_labels(self.dataset, self.field)
-                and not schema.is_declared(self.dataset, self.field, self.targets)
-            ):
-                self._declare()
+            if is_complete and not schema.is_declared(self.dataset, self.field, self.targets) and self._is_there([]):
+                self._declare(self._key)
             run = self._run()
             if run is None:
                 if is_complete:
-                    raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
+                    raise DatasetError(runs.loss(self.dataset, str(self._key), self.field))
                 return set()
             missing = {item.id for item in self._mine if is_complete and item.id not in labels and item.path not in failures}
             lost = count_samples(dataset_of(self.samples), list(missing))
             if lost:
                 logger.warning("%d masks of field %r were removed while it was labelled", lost, self.field)
-            passes = [self._ended(part, failures, len(labels), is_complete and not lost) for part in run.passes]
-            runs.save_run(self.dataset, replace(run, passes=tuple(passes)))
+            how: records.Ending = "done" if is_complete and not lost else "stopped"
+            mended = {item.path for item in self._every.values() if item.id in labels}
+            parts = {part["id"]: part for part in run.passes}
+            if self._id in parts:
+                parts[self._id] = records.ended(parts[self._id], self.shard[0], how, len(labels), failures, mended)
+            runs.save_run(self.dataset, replace(run, passes=tuple(parts.values())))
+            if records.is_finished(list(parts.values())[-1]):  # no shard is writing, so files that no label names are of no use
+                remove_unused(set(written_by(run.file_mark, runs.folders(self.dataset, run))) - runs.files(self.dataset, run))
         return missing
-
-    def _ended(self, part: Mapping[str, Any], failures: Mapping[str, str], labelled: int, is_done: bool) -> Mapping[str, Any]:
-        """Returns the record of a pass after this process ended, if it is its own."""
-        if part["id"] != self._id:
-            return part
-        known, how = {**part["failures"], **failures}, "done" if is_done else "stopped"
-        stopped = [shard for shard in part["stopped"] if shard != self.shard[0]]
-        return {
-            **part,
-            "stopped": stopped,
-            how: sorted({*(part[how] if is_done else stopped), self.shard[0]}),
-            "ended": _now(),
-            "labelled": labelled,
-            "failed": len(known),
-            "failures": dict(list(known.items())[:_FAILURES_KEPT]),
-        }
 
     def _run(self) -> LabelRun | None:
         return runs.run_of(self.dataset, self.field)
@@ -309,11 +290,11 @@ class Pass:
         if run is None or not run.passes or self.shard[1] == 1:
             return
         last = run.passes[-1]
-        unfinished = last["shards"] == self.shard[1] and len(last["done"]) < last["shards"]
+        unfinished = last["shards"] == self.shard[1] and last["samples"] is not None and not records.is_finished(last)
         if unfinished and not differences(run.recipe, self.recipe) and not self._continues(run):
             raise DatasetError(
                 f"the shards of run {run.key!r} must label the same {last['images']} samples with the same overwrite, but this "
-                f"one was given {len(self._ids)}; pass the same view to all, or finish the run without shard first"
+                f"one was given {len(self._every)}; pass the same view to all, or finish the run without shard first"
             )
 
     def _left(self, items: list[Item]) -> list[Item]:
@@ -321,17 +302,13 @@ class Pass:
         run = self._run()
         if self.overwrite and (run is None or not self._continues(run)):
             return items
-        done = self._whole_labels()
+        labels = self._labels()
+        self._witnesses = {sample: label for sample, (label, _) in list(labels.items())[:_WITNESSES]}
+        done = _whole(labels)
         return [item for item in items if item.id not in done]
 
-    def _whole_labels(self) -> set[str]:
-        """Returns the samples that have a label, and its mask file if it has one."""
-        labels = self._labels()
-        missing = missing_files([path for _, path in labels.values() if path is not None])
-        return {sample for sample, (_, path) in labels.items() if path not in missing}
-
     def _labels(self) -> dict[str, tuple[str, str | None]]:
-        return labels_of(dataset_of(self.samples), self.label_field, self._ids)
+        return labels_of(self.dataset, self.field, list(self._every))
 
     def _continues(self, run: LabelRun) -> bool:
         """Whether the last pass of a run is this one, not finished yet: killed, stopped, or begun by another shard."""
@@ -339,68 +316,76 @@ class Pass:
             return False
         last = run.passes[-1]
         mine = {"samples": self._digest, "overwrite": self.overwrite, "shards": self.shard[1]}
-        return all(last[name] == value for name, value in mine.items()) and len(last["done"]) < last["shards"]
+        return all(last[name] == value for name, value in mine.items()) and not records.is_finished(last)
 
     def _with_new_pass(self, run: LabelRun | None) -> LabelRun:
-        folder = None if self.output_dir is None else str(self.output_dir)
+        folder = self.path("")
         if run is None:
-            run = LabelRun(runs.new_key(self.dataset, self.field), self.field, self.recipe, {})
-        new = {
-            "id": uuid4().hex,
-            "samples": self._digest,
-            "view": [stage[:_STAGE_CHARS] for stage in stages_of(self.samples)],
-            "images": len(self._ids),
-            "overwrite": self.overwrite,
-            "shards": self.shard[1],
-            "begun": [],
-            "done": [],
-            "stopped": [],
-            "labelled": 0,
-            "failed": 0,
-            "failures": {},
-            "started": _now(),
-            "ended": None,
-        }
-        return replace(run, recipe=self.recipe, output_dir=folder or run.output_dir, passes=(*run.passes, new))
+            run = LabelRun(runs.new_key(self.dataset, self.field), self.field, self.recipe, {}, file_mark=uuid4().hex[:12])
+        new = records.new(
+            run.passes[-1] if run.passes else None,
+            samples=self._digest,
+            view=[stage[:_STAGE_CHARS] for stage in stages_of(self.samples)],
+            images=len(self._every),
+            overwrite=self.overwrite,
+            shards=self.shard[1],
+            folder=None if folder is None else str(folder.parent),
+        )
+        output_dir = run.output_dir if self.output_dir is None else str(self.output_dir)
+        return replace(run, recipe=self.recipe, output_dir=output_dir, passes=(*run.passes, new))
 
-    def _clear(self) -> list[str]:
+    def _clear(self, run: LabelRun | None) -> list[Path]:
         """Removes the labels that are to be overwritten. Otherwise a killed pass would leave old masks with new class names.
 
         Returns:
             their mask files
         """
-        if not self.overwrite or self.of_frames:
-            return []
-        labels = self._labels()
-        remove_labels(self.dataset, self.label_field, list(labels))
-        return [path for _, path in labels.values() if path is not None and is_own(path, self.dataset, self.field)]
+        labels = self._labels() if self.overwrite and not self.of_frames else {}
+        if labels and run is not None:  # before the first mask goes, because this process may be killed at any moment
+            runs.save_run(self.dataset, replace(run, passes=(*run.passes[:-1], records.voided(run.passes[-1]))))
+        remove_labels(self.dataset, self.field, list(labels))
+        return [Path(path) for _, path in labels.values() if path is not None and is_own(path, self.dataset)]
 
-    def _declare(self) -> None:
-        schema.declare_field(self.dataset, self.field, self.targets)
+    def _declare(self, key: str | None) -> None:
+        schema.declare_field(self.dataset, self.field, self.targets, run=key)
         if self.of_frames:
             schema.declare_field(dataset_of(self.samples), self.label_field, self.targets)
-        if self._key is not None:
-            schema.set_run_key(self.dataset, self.field, self._key)
 
     def _restore(self, ids: list[str], labels: list[str]) -> None:
         """Declares the field again after another program removed it by accident; if the user deleted it, stops."""
-        collection = dataset_of(self.samples)
-        if count_labels(collection, self.label_field) <= len(labels_of(collection, self.label_field, ids)):
-            remove_labels(collection, self.label_field, ids, labels)
-            raise DatasetError(f"field {self.field!r} was deleted while it was labelled; label again to start anew")
+        if not self._is_there(ids):
+            remove_labels(self.dataset, self.field, ids, labels)
+            self._remove_files(ids)
+            raise DatasetError(runs.loss(self.dataset, str(self._key), self.field))
         with exclusive(self.dataset):
             self.refuse_dead()
             run = self._run()
             if run is not None and run.key != self._key:
-                remove_labels(collection, self.label_field, ids, labels)
+                remove_labels(self.dataset, self.field, ids, labels)
                 raise DatasetError(f"field {self.field!r} belongs to run {run.key!r} now; label another field")
             logger.warning("Another program removed field %r from the schema; it is declared again", self.field)
-            self._declare()
+            self._declare(self._key)
+
+    def _remove_files(self, ids: list[str]) -> None:
+        """Removes the mask files of samples whose labels are gone; the end of the pass removes what is left."""
+        for path in map(self.path, ids):
+            with suppress(OSError):
+                if path is not None:
+                    path.unlink()
+
+    def _is_there(self, ids: list[str]) -> bool:
+        """Whether the field still holds what it held before some samples were written; not only what other shards write now."""
+        if not self._witnesses:
+            return count_labels(self.dataset, self.field) > len(labels_of(self.dataset, self.field, ids))
+        found = {label for label, _ in labels_of(self.dataset, self.field, list(self._witnesses)).values()}
+        return not found.isdisjoint(self._witnesses.values())
+
+
+def _whole(labels: Mapping[str, tuple[str, str | None]]) -> set[str]:
+    """Returns the samples that have a label, and its mask file if it has one."""
+    missing = missing_files([path for _, path in labels.values() if path is not None])
+    return {sample for sample, (_, path) in labels.items() if path not in missing}
 
 
 def _hash(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

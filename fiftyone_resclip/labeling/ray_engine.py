@@ -32,6 +32,7 @@ class Task(NamedTuple):
         dataset: name of the dataset
         arguments: arguments of the :class:`Pass`, apart from its samples
         key: key of the run
+        file_mark: what stands in the names of the pass's mask files
         writer: the driver
         batch_size: images per batch; ``None`` lets the device decide
         threads: number of threads that read images, and of threads that encode masks
@@ -40,6 +41,7 @@ class Task(NamedTuple):
     dataset: str
     arguments: Mapping[str, Any]
     key: str
+    file_mark: str
     writer: Writer
     batch_size: int | None
     threads: int
@@ -58,7 +60,7 @@ class Labeller:
         torch.set_num_threads(cpus)
         self.task, self.model = task, _on_gpu(model) if torch.cuda.is_available() else model
         self.current = Pass(fo.load_dataset(task.dataset), **task.arguments)
-        self.current.join(task.key, task.writer)
+        self.current.join(task.key, task.file_mark, task.writer)
 
     def __call__(self, rows: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Labels some images and saves the masks.

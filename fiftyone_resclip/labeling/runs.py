@@ -2,29 +2,31 @@
 
 FiftyOne keeps custom runs when a dataset is reloaded, renamed, cloned or exported. A run belongs to one field and has one
 recipe. It consists of passes: one for each time its samples were labelled. The field's ``info`` names its run, so a renamed
-field keeps it.
+field keeps it: FiftyOne does not tell us, but its class names and colours follow when the run is used next.
 """
 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import fiftyone as fo
 
-from fiftyone_resclip.errors import DatasetError, unknown
+from fiftyone_resclip.errors import DatasetError, StorageError, unknown
 from fiftyone_resclip.fields import mask_files, schema
 from fiftyone_resclip.fields.exclusive import exclusive
-from fiftyone_resclip.fields.private import root_dataset_of
-from fiftyone_resclip.labeling import recipe, writers
+from fiftyone_resclip.fields.names import checked
+from fiftyone_resclip.fields.private import count_labels, mask_paths
+from fiftyone_resclip.labeling import recipe, records, writers
 from fiftyone_resclip.labeling.recipe import Recipe
 
 #: Marks our runs among the custom runs of a dataset.
 METHOD = "resclip/label"
-State = Literal["running", "finished", "stopped", "killed"]
+State = Literal["running", "finished", "stopped", "killed", "field deleted"]
 
 _PASSES_KEPT = 20
 
@@ -39,7 +41,8 @@ class LabelRun:
         recipe: what decides its masks; see :func:`fiftyone_resclip.labeling.recipe.recipe_of`
         versions: version by package that the last pass ran with
         output_dir: folder for mask files; ``None`` if the database holds the masks
-        passes: the last passes, oldest first, as written by :mod:`fiftyone_resclip.labeling.passes`
+        file_mark: what stands in the names of its mask files after the sample's id
+        passes: the last passes, oldest first, as written by :mod:`fiftyone_resclip.labeling.records`
         state: state of its last pass
     """
 
@@ -48,6 +51,7 @@ class LabelRun:
     recipe: Recipe
     versions: Mapping[str, str]
     output_dir: str | None = None
+    file_mark: str = ""
     passes: tuple[Mapping[str, Any], ...] = ()
     state: State = "finished"
 
@@ -86,6 +90,7 @@ def load_run(dataset: fo.Dataset, key: str) -> LabelRun:
     Raises:
         DatasetError: if there is no such labelling run; the message suggests the nearest key
     """
+    checked(key, "run")
     found = {run.key: run for run in list_runs(dataset)}
     if key not in found:
         raise DatasetError(unknown(f"labelling run of {dataset.name!r}", key, found))
@@ -120,9 +125,9 @@ def rename_run(dataset: fo.Dataset, key: str, new_key: str) -> None:
     Raises:
         DatasetError: if there is no such run, or the new key can't be used
     """
-    run = load_run(dataset, key)
     with exclusive(dataset):
-        if not new_key.isidentifier() or dataset.has_run(new_key):
+        run = load_run(dataset, key)
+        if not isinstance(new_key, str) or not new_key.isidentifier() or _is_taken(dataset, new_key, run.label_field):
             raise DatasetError(f"the new key must be a name that no run has, of letters, digits and _, but got {new_key!r}")
         dataset.rename_run(key, new_key)
         schema.set_run_key(dataset, run.label_field, new_key)
@@ -131,30 +136,27 @@ def rename_run(dataset: fo.Dataset, key: str, new_key: str) -> None:
 def delete_run(dataset: fo.Dataset, key: str) -> None:
     """Deletes a labelling run with its field and its mask files, and nothing else.
 
+    Files that other labels name, such as those of a copy of the field, stay.
+
     Args:
         dataset: a FiftyOne dataset
         key: key of the run
 
     Raises:
         DatasetError: if there is no such run, or it is running
+        StorageError: if its files can't be removed; the field and the run are still there then
     """
-    run = load_run(dataset, key)
-    busy = writers.remaining(dataset, run.label_field)
-    if busy:
-        raise DatasetError(f"labelling run {key!r} can't be deleted while {busy[0]} fills it; stop that first")
-    files, short_name = [], run.label_field.removeprefix("frames.")
-    if dataset.get_field(run.label_field) is not None:
-        files = [Path(path) for path in own_files(dataset, run.label_field)]
-    if run.output_dir is not None:  # a killed run may have left files whose labels were not saved
-        files += mask_files.mask_path(run.output_dir, dataset, run.label_field, "*").parent.glob("*.png")
-    for path in files:
-        path.unlink(missing_ok=True)
-    for folder in {path.parent for path in files}:
-        _remove_empty(folder)
     with exclusive(dataset):  # the run itself goes last, so that a killed deletion can be repeated
-        if dataset.get_field(run.label_field) is not None:
-            (dataset.delete_sample_field if short_name == run.label_field else dataset.delete_frame_field)(short_name)
-        dataset.mask_targets = {name: targets for name, targets in dataset.mask_targets.items() if name != run.label_field}
+        run = load_run(dataset, key)
+        busy = writers.remaining(dataset, run.label_field)
+        if busy:
+            raise DatasetError(f"labelling run {key!r} can't be deleted while {busy[0]} fills it; stop that first")
+        field, has_field = run.label_field, run.state != "field deleted"
+        _delete_files(dataset, run)
+        if has_field:
+            short_name = field.removeprefix("frames.")
+            (dataset.delete_sample_field if short_name == field else dataset.delete_frame_field)(short_name)
+            schema.forget_field(dataset, field)
         dataset.delete_run(key)
 
 
@@ -167,9 +169,13 @@ def run_of(dataset: fo.Dataset, label_field: str) -> LabelRun | None:
     if key is None or key not in dataset.list_runs(method=METHOD):
         return None
     run = _load(dataset, key)
-    if run.label_field != label_field and dataset.get_field(run.label_field) is not None:
-        return None  # the field is a copy of the run's own
-    return replace(run, label_field=label_field)
+    return run if run.label_field == label_field else None  # otherwise the field is a copy of the run's own
+
+
+def folders(dataset: fo.Dataset, run: LabelRun) -> set[Path]:
+    """Returns the folders that a run has written mask files to."""
+    found = {Path(part["folder"]) for part in run.passes if part["folder"] is not None}
+    return {folder for folder in found if mask_files.folder_is_own(folder, dataset)}
 
 
 def save_run(dataset: fo.Dataset, run: LabelRun) -> None:
@@ -181,7 +187,7 @@ def save_run(dataset: fo.Dataset, run: LabelRun) -> None:
     """
     is_new = not dataset.has_run(run.key)
     config = dataset.init_run(method=METHOD) if is_new else dataset.get_run_info(run.key).config
-    for name in ("label_field", "recipe", "versions", "output_dir"):
+    for name in ("label_field", "recipe", "versions", "output_dir", "file_mark"):
         setattr(config, name, getattr(run, name))
     config.passes = list(run.passes[-_PASSES_KEPT:])
     if is_new:
@@ -192,43 +198,88 @@ def save_run(dataset: fo.Dataset, run: LabelRun) -> None:
 
 
 def new_key(dataset: fo.Dataset, label_field: str) -> str:
-    """Returns a key for the run of a field: its name as an identifier, with a number if another run has that key."""
+    """Returns a key for the run of a field: its name as an identifier, with a number if that key is taken."""
     name = re.sub(r"\W", "_", label_field)
     name = name if name.isidentifier() else f"run_{name}"
     key, number = name, 2
-    while dataset.has_run(key):
+    while _is_taken(dataset, key, label_field):
         key, number = f"{name}_{number}", number + 1
     return key
 
 
-def own_files(samples: Any, label_field: str) -> list[str]:
-    """Lists the mask files of a collection that belong to its field; see :mod:`fiftyone_resclip.fields.mask_files`.
+def files(dataset: fo.Dataset, run: LabelRun) -> set[Path]:
+    """Returns the mask files that the labels of a run name."""
+    return {Path(path) for path in mask_paths(dataset, run.label_field) if mask_files.is_own(path, dataset)}
+
+
+def loss(dataset: fo.Dataset, key: str, label_field: str) -> str:
+    """Says why a run or its field is no longer what it was when a pass began.
 
     Args:
-        samples: a FiftyOne dataset or view
-        label_field: a field of the dataset that the user opened
-
-    Returns:
-        paths of files, which need not exist
+        dataset: the dataset, which exists
+        key: key of the run
+        label_field: name of its field when the pass began
     """
-    paths = samples.values(f"{label_field}.mask_path", unwind=True)
-    return [path for path in paths if mask_files.is_own(path, root_dataset_of(samples), label_field)]
+    name = schema.field_of_run(dataset, key, label_field)
+    if key not in dataset.list_runs(method=METHOD) and name is not None:
+        count = count_labels(dataset, name)
+        return (
+            f"labelling run {key!r} was deleted while it ran; {count} masks without a record remain in field {name!r}; "
+            "delete the field, or label all of it again with overwrite"
+        )
+    if name is not None and name != label_field:
+        return f"field {label_field!r} was renamed to {name!r} while it was labelled; label {name!r} to go on"
+    return f"field {label_field!r} was deleted while it was labelled; label again to start anew"
+
+
+def _is_taken(dataset: fo.Dataset, key: str, label_field: str) -> bool:
+    """Whether a run has a key, or another field still notes it, as the copy of a field whose run was deleted does."""
+    return dataset.has_run(key) or schema.field_of_run(dataset, key, label_field) not in (None, label_field)
 
 
 def _load(dataset: fo.Dataset, key: str) -> LabelRun:
     config = dataset.get_run_info(key).config
-    passes = tuple(config.passes)
-    state = _state(dataset, config.label_field, passes)
-    return LabelRun(key, config.label_field, config.recipe, config.versions, config.output_dir, passes, state)
+    field, passes = schema.field_of_run(dataset, key, config.label_field), tuple(config.passes)
+    if field is not None and field != config.label_field:
+        targets = dict(enumerate((name for name, _ in config.recipe["classes"]), start=1))
+        schema.move_declaration(dataset, config.label_field, field, targets)
+        config.label_field = field
+        dataset.update_run_config(key, config)
+    state: State = "field deleted" if field is None else _state(dataset, field, passes[-1])
+    return LabelRun(key, config.label_field, config.recipe, config.versions, config.output_dir, config.file_mark, passes, state)
 
 
-def _state(dataset: fo.Dataset, label_field: str, passes: tuple[Mapping[str, Any], ...]) -> State:
+def _state(dataset: fo.Dataset, label_field: str, last: records.Record) -> State:
     if writers.alive(dataset, label_field):
         return "running"
-    last = passes[-1]
-    if len(last["done"]) == last["shards"]:
+    if records.is_finished(last):
         return "finished"
-    return "killed" if set(last["begun"]) - {*last["done"], *last["stopped"]} else "stopped"
+    return "killed" if records.is_killed(last) else "stopped"
+
+
+def _delete_files(dataset: fo.Dataset, run: LabelRun) -> None:
+    """Removes the mask files of a run: those that its labels name, and those that it left when it was killed."""
+    labelled = set() if run.state == "field deleted" else files(dataset, run)
+    every = labelled.union(mask_files.written_by(run.file_mark, folders(dataset, run)))
+    places = {path.parent for path in every if path.parent.is_dir()}
+    for folder in places:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise StorageError(
+                f"labelling run {run.key!r} was not deleted, because its files can't be removed from {str(folder)!r}: "
+                f"{error.strerror or error}; mend that and delete the run again"
+            ) from error
+    failed = mask_files.remove_unused(every, besides=(dataset, run.label_field))
+    if failed:
+        path, reason = next(iter(failed.items()))
+        raise StorageError(
+            f"{len(failed)} of {len(every)} mask files of labelling run {run.key!r} can't be removed, such as {str(path)!r} "
+            f"({reason.strerror or reason}); its labels and its record remain, so mend that and delete the run again to finish"
+        ) from reason
+    for folder in places | folders(dataset, run):
+        _remove_empty(folder)
 
 
 def _remove_empty(folder: Path) -> None:

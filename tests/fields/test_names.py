@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fiftyone_resclip.errors import DatasetError, VocabularyError
-from fiftyone_resclip.fields.names import checked, slug
+from fiftyone_resclip.fields.names import checked, checked_field, slug
 
 ESCAPES = (
     "../../../esc",
@@ -53,3 +53,16 @@ def test_a_name_must_be_text(name: Any) -> None:
         checked(name, "field")
     with pytest.raises(VocabularyError):
         checked(name, "saved vocabulary", VocabularyError)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.b", "x.", ".x", "_x", "$x", "a$b", "frames.x", "a\0b", "a\nb", "", " ", "\ud800", None, 3, {"$ne": 1}]
+)
+def test_names_that_a_field_can_not_have_are_refused(name: Any) -> None:
+    with pytest.raises(DatasetError, match="name"):
+        checked_field(name)
+
+
+@pytest.mark.parametrize("name", ["pred", "a b", "é", "my-mask", "1", "frames"])
+def test_other_names_of_fields_stay_as_they_are(name: str) -> None:
+    assert checked_field(name) == name

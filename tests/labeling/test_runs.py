@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 import pytest
@@ -109,7 +110,9 @@ def test_deleting_a_run_removes_its_field_and_files_and_nothing_else(
     finally:
         copy.delete()
     folder = Path(dataset.first().gone.mask_path).parent
-    (folder / f"{'0' * 24}.png").write_bytes(b"left by a killed run")
+    mark = Path(dataset.first().gone.mask_path).stem.partition("-")[2]
+    (folder / f"{'0' * 24}-{mark}.png").write_bytes(b"left by a killed run")
+    (folder / f".{'0' * 24}-{mark}.elsewhere.1.0123.partial").write_bytes(b"left by a writer that was killed on another machine")
     (folder / "notes.txt").write_text("the user's")
     resclip.delete_run(dataset, "gone")
     assert not dataset.has_field("gone")
@@ -151,3 +154,18 @@ def test_an_evaluation_of_the_same_name_leaves_the_run_alone(make_dataset: MakeD
     assert [run.key for run in resclip.list_runs(dataset)] == ["same"]
     dataset.reload()
     assert [run.key for run in resclip.list_runs(dataset)] == ["same"]
+
+
+@pytest.mark.parametrize("name", ["a.b", "x.", "_x", "$x", "frames.x", "a\0b", "", None])
+def test_names_that_can_not_be_are_refused_in_a_sentence(make_dataset: MakeDataset, model: ResCLIPModel, name: Any) -> None:
+    dataset = make_dataset(1)
+    with pytest.raises(DatasetError, match="name"):
+        label(dataset, model, name)
+    for act in (resclip.load_run, resclip.delete_run, lambda samples, key: resclip.rename_run(samples, key, "new")):
+        with pytest.raises(DatasetError, match="unknown|name"):
+            act(dataset, name)
+    label(dataset, model, "pred")
+    if name != "_x":  # which a key may be
+        with pytest.raises(DatasetError, match="the new key must be a name"):
+            resclip.rename_run(dataset, "pred", name)
+    assert [run.key for run in resclip.list_runs(dataset)] == ["pred"]
