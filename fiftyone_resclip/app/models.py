@@ -115,10 +115,3 @@ def with_background(name: str, vocabulary: Vocabulary) -> Vocabulary:
     from fiftyone_resclip.clip.background_words import with_chosen_background
 
     return with_chosen_background(backbone(name), vocabulary)
-
-
-def taught(model: ResCLIPModel, samples: Any, label_field: str) -> ResCLIPModel:
-    """Learns from examples, :func:`in_turn`; see :func:`fiftyone_resclip.learn`."""
-    from fiftyone_resclip.evidence.learning import learn
-
-    return in_turn(lambda: learn(model, samples, label_field, progress=False))

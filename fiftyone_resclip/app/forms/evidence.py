@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fiftyone as fo
 from fiftyone.operators import types
@@ -15,15 +15,25 @@ from fiftyone_resclip.evaluation.void import DEFAULT_VALUE
 from fiftyone_resclip.fields.schema import mask_fields
 from fiftyone_resclip.fields.slices import select_slice
 
+if TYPE_CHECKING:
+    from fiftyone_resclip.model import ResCLIPModel
+
 _NOTHING = "nothing"
 _KEPT, _ALL = "kept:", "all:"
 
 
 class Examples(NamedTuple):
-    """Images whose masks are known, and the field of their masks."""
+    """Images whose masks are known.
+
+    Attributes:
+        samples: a FiftyOne view
+        label_field: their masks
+        kept: whether the masks were kept in a review
+    """
 
     samples: Any
     label_field: str
+    kept: bool
 
 
 class Evidence(NamedTuple):
@@ -79,19 +89,29 @@ def read(params: Mapping[str, Any], dataset: Any) -> Evidence:
     return Evidence(None if learn_from is None else _chosen(learn_from, dataset), **given)
 
 
+def taught(model: ResCLIPModel, examples: Examples) -> ResCLIPModel:
+    """Returns the model that examples taught; call it :func:`~fiftyone_resclip.app.models.in_turn`."""
+    from fiftyone_resclip.evidence.learning import learn
+    from fiftyone_resclip.explore.improvement import learn_kept
+
+    if examples.kept:
+        return learn_kept(model, examples.samples, examples.label_field)
+    return learn(model, examples.samples, examples.label_field, progress=False)
+
+
 def _chosen(learn_from: Any, dataset: Any) -> Examples:
     from fiftyone_resclip.explore import review
 
     if isinstance(learn_from, str) and learn_from.startswith(_ALL):
         field = learn_from.removeprefix(_ALL)
-        return Examples(select_slice(dataset), field)
+        return Examples(select_slice(dataset), field, kept=False)
     if not isinstance(learn_from, str) or not learn_from.startswith(_KEPT):
         raise DatasetError(f"learn_from must be 'kept:<field>' or 'all:<field>', but got {learn_from!r}")
     field = learn_from.removeprefix(_KEPT)
     kept = review.kept(dataset, field)
     if not len(kept):
         raise DatasetError(f"no mask of {field!r} is kept, so there is nothing to learn from; keep some in a review first")
-    return Examples(kept, field)
+    return Examples(kept, field, kept=True)
 
 
 def _examples(ctx: Any) -> dict[str, str]:

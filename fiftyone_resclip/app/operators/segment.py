@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
@@ -81,7 +82,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         model = models.in_turn(lambda: models.model(name, settings, vocabulary))
         if known.examples is not None:
             yield progress.show(ctx, 0.0, f"Learning from the masks of {known.examples.label_field!r}")
-            model = models.taught(model, *known.examples)
+            model = models.in_turn(partial(evidence.taught, model, known.examples))
         steps = iter_label(
             plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params), shard=shard,
             regions=known.regions, present=known.present,
