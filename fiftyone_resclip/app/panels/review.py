@@ -108,11 +108,13 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
             return
         earlier = earlier_field(ctx.dataset, field)
         if earlier is None or first[earlier] is None:
-            _draw(panel, "picture", ctx, first, field)
+            _draw(panel, "picture", ctx, first, field, height=380)
             return
-        for name, each in (("before", earlier), ("picture", field)):
-            panel.md(f"{'Before' if name == 'before' else 'Now'}: {verbatim(each)}", name=f"title_{name}")
-            _draw(panel, name, ctx, first, each)
+        row = panel.h_stack("pictures", gap=1)
+        for name, title, each in (("before", "Before", earlier), ("picture", "Now", field)):
+            column = row.v_stack(f"column_{name}", width="50%")
+            column.md(f"{title}: {verbatim(each)}", name=f"title_{name}")
+            _draw(column, name, ctx, first, each, height=230)
 
     def _act(self, ctx: Any, action: str | None) -> None:
         """Marks or undoes, unless the panel showed an earlier state: FiftyOne sends each key twice, and only the first counts."""
@@ -137,8 +139,8 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
             ctx.ops.open_sample(id=following[0])
 
 
-def _draw(panel: types.Object, name: str, ctx: Any, sample: Any, field: str) -> None:
+def _draw(panel: types.Object, name: str, ctx: Any, sample: Any, field: str, height: int) -> None:
     from fiftyone_resclip.explore import review
 
     figure = review.picture(sample, field, ctx.dataset.mask_targets.get(field) or {})
-    panel.plot(name, data=figure.data, layout=figure.layout, config={"displayModeBar": False}, height=380)
+    panel.plot(name, data=figure.data, layout=figure.layout, config={"displayModeBar": False}, height=height)
