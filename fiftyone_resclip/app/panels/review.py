@@ -110,11 +110,9 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         if earlier is None or first[earlier] is None:
             _draw(panel, "picture", ctx, first, field, height=380)
             return
-        row = panel.h_stack("pictures", gap=1)
-        for name, title, each in (("before", "Before", earlier), ("picture", "Now", field)):
-            column = row.v_stack(f"column_{name}", width="50%")
-            column.md(f"{title}: {verbatim(each)}", name=f"title_{name}")
-            _draw(column, name, ctx, first, each, height=230)
+        for name, title, each in (("before", "Before", earlier), ("picture", "Now", field)):  # pictures in a row become tiny
+            panel.md(f"{title}: {verbatim(each)}", name=f"title_{name}")
+            _draw(panel, name, ctx, first, each, height=220)
 
     def _act(self, ctx: Any, action: str | None) -> None:
         """Marks or undoes, unless the panel showed an earlier state: FiftyOne sends each key twice, and only the first counts."""
