@@ -16,6 +16,7 @@ def register(plugin: Any) -> None:
     """
     import fiftyone_resclip.evaluation.method  # noqa: F401  # so that FiftyOne's own "evaluate model" finds our method by name
     from fiftyone_resclip.app.operators.evaluate import Evaluate
+    from fiftyone_resclip.app.operators.improve import Improve
     from fiftyone_resclip.app.operators.runs import Runs
     from fiftyone_resclip.app.operators.segment import Segment
     from fiftyone_resclip.app.operators.stop import Stop
@@ -25,6 +26,6 @@ def register(plugin: Any) -> None:
     from fiftyone_resclip.app.panels.playground import Playground
     from fiftyone_resclip.app.panels.review import Review
 
-    operators = (Segment, Stop, Evaluate, Keep, Discard, FixLater, UndoReview, UseKept, Runs)
+    operators = (Segment, Stop, Evaluate, Keep, Discard, FixLater, UndoReview, UseKept, Improve, Runs)
     for part in (*operators, Playground, ErrorExplorer, Review):
         plugin.register(part)

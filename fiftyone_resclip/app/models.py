@@ -95,3 +95,23 @@ def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> Res
     from fiftyone_resclip.presets import default_config
 
     return make_model(backbone(name), vocabulary, default_config(name).varied(settings))
+
+
+@lru_cache(maxsize=8)
+def with_background(name: str, vocabulary: Vocabulary) -> Vocabulary:
+    """Adds a background with words that a model chooses; call it :func:`in_turn`.
+
+    Args:
+        name: a name in ``presets.MODELS``
+        vocabulary: the classes
+
+    Returns:
+        the classes and the background
+
+    Raises:
+        VocabularyError: if a class is called ``"background"`` already
+        BackboneError: if the model or its weights can't be loaded
+    """
+    from fiftyone_resclip.clip.background_words import with_chosen_background
+
+    return with_chosen_background(backbone(name), vocabulary)

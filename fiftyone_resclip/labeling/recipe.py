@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.identity import identity
-from fiftyone_resclip.model import ResCLIPModel
+from fiftyone_resclip.config import ResCLIPConfig
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.model import ResCLIPModel, make_model
+from fiftyone_resclip.vocabulary import Vocabulary
 
 #: Plain JSON values: model, weights, settings, classes with their phrases, background class.
 Recipe = Mapping[str, Any]
@@ -41,6 +45,26 @@ def recipe_of(model: ResCLIPModel, **evidence: str | None) -> dict[str, Any]:
         **({} if model.taught is None else {"examples": model.taught.to_json()}),
         **({EVIDENCE: used} if used else {}),
     }
+
+
+def model_of(recipe: Recipe, backbone: Backbone) -> ResCLIPModel:
+    """Makes the model of a recipe, without what examples taught it.
+
+    Args:
+        recipe: from :func:`recipe_of`
+        backbone: the loaded CLIP, whose name is in the recipe
+
+    Returns:
+        the model
+
+    Raises:
+        DatasetError: if the weights are not those of the recipe
+    """
+    if identity(backbone) != recipe["weights"]:
+        raise DatasetError(f"the masks were made with other weights than those that {recipe['model']!r} has now; label them anew")
+    names, phrases = zip(*recipe["classes"], strict=True)
+    vocabulary = Vocabulary(names, tuple(map(tuple, phrases)), recipe["background"])
+    return make_model(backbone, vocabulary, ResCLIPConfig.from_dict(recipe["settings"]))
 
 
 def differences(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fiftyone.operators import types
 
+from fiftyone_resclip.app import models
 from fiftyone_resclip.app.messages import verbatim
 from fiftyone_resclip.errors import VocabularyError, unknown
 from fiftyone_resclip.evaluation.void import DEFAULT_VALUE
@@ -15,7 +16,7 @@ from fiftyone_resclip.explore import saved_vocabularies
 from fiftyone_resclip.vocabulary import BACKGROUNDS, Vocabulary, split_words
 
 _TYPED, _FILE, _FIELD, _DATASET, _SAVED = "typed", "file", "field", "dataset", "saved"
-_NO_BACKGROUND, _OWN_BACKGROUND = "none", "own words"
+_NO_BACKGROUND, _OWN_BACKGROUND, _AUTO_BACKGROUND = "none", "own words", "auto"
 
 #: The names of the inputs that :func:`read` uses.
 NAMES = ("words_from", "classes", "class_file", "class_field", "vocabulary", "background", "background_words")
@@ -26,6 +27,13 @@ _SOURCES = {
     _FIELD: "the classes of a field of masks",
     _DATASET: "the classes of the dataset",
     _SAVED: "a saved vocabulary",
+}
+
+_BACKGROUNDS = {
+    _NO_BACKGROUND: "none: the classes cover the picture, so every pixel gets one of them",
+    _AUTO_BACKGROUND: "words chosen automatically",
+    **{name: name for name in BACKGROUNDS},
+    _OWN_BACKGROUND: "own words",
 }
 
 
@@ -42,15 +50,14 @@ def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, **event: 
     choose = {"default": _TYPED, "required": False, **event}
     inputs.enum("words_from", list(_SOURCES), label="Classes from", view=_dropdown(_SOURCES), **choose)
     _ASK[source](inputs, dataset, event)
-    backgrounds = {_NO_BACKGROUND: "none: every pixel gets one of the classes", **{name: name for name in BACKGROUNDS}}
     inputs.enum(
         "background",
-        [*backgrounds, _OWN_BACKGROUND],
+        list(_BACKGROUNDS),
         default=_NO_BACKGROUND,
         required=False,
         label="Background",
-        description="Words for everything that belongs to no class; uncertain pixels become background, too",
-        view=_dropdown({**backgrounds, _OWN_BACKGROUND: "own words"}),
+        description="Do your classes cover the whole picture? If not, words for the rest help; uncertain pixels get it, too",
+        view=_dropdown(_BACKGROUNDS),
         **event,
     )
     if params.get("background") == _OWN_BACKGROUND:
@@ -65,7 +72,7 @@ def given(params: Mapping[str, Any]) -> bool:
 
 
 def read(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
-    """Reads the classes from a form's values.
+    """Reads the classes from a form's values, without a background whose words are chosen automatically.
 
     Args:
         params: the values of the form
@@ -80,17 +87,45 @@ def read(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     source, background = params.get("words_from") or _TYPED, params.get("background") or _NO_BACKGROUND
     for kind, name, known in (
         ("source", source, _READ),
-        ("background", background, (_NO_BACKGROUND, _OWN_BACKGROUND, *BACKGROUNDS)),
+        ("background", background, _BACKGROUNDS),
     ):
         if name not in list(known):
             raise VocabularyError(unknown(kind, name, known))
     vocabulary = _READ[source](params, dataset)
-    if background == _NO_BACKGROUND:
+    if background in (_NO_BACKGROUND, _AUTO_BACKGROUND):
         return vocabulary
     if background == _OWN_BACKGROUND:
         words = split_words(_text(params, "background_words"))
         return vocabulary.with_background([word for word in words if word])
     return vocabulary.with_background(BACKGROUNDS[background])
+
+
+def read_for(model: str, params: Mapping[str, Any], dataset: Any) -> Vocabulary:
+    """Reads the classes as :func:`read` does, and lets a model choose the words for the background if the form asks for that.
+
+    Args:
+        model: a name in ``presets.MODELS``; it is loaded if it has to choose
+        params: the values of the form
+        dataset: a FiftyOne dataset
+
+    Returns:
+        the vocabulary
+
+    Raises:
+        VocabularyError: as :func:`read`, or if a class is called ``"background"`` already
+        BackboneError: if the model can't be loaded
+    """
+    vocabulary = read(params, dataset)
+    if params.get("background") != _AUTO_BACKGROUND:
+        return vocabulary
+    return models.in_turn(lambda: models.with_background(model, vocabulary))
+
+
+def chosen(params: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:
+    """Returns a line with the words that were chosen for the background; nothing if the form did not ask for that."""
+    if params.get("background") != _AUTO_BACKGROUND:
+        return []
+    return [f"Words chosen for the background: {', '.join(vocabulary.phrases[vocabulary.fallback])}"]
 
 
 def _dropdown(choices: Mapping[str, str]) -> types.DropdownView:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_resclip.app import models
-from fiftyone_resclip.app.forms import method, words
+from fiftyone_resclip.app.forms import evidence, method, words
 from fiftyone_resclip.app.messages import plain_steps, sentence, verbatim, warn
-from fiftyone_resclip.app.operators import estimate
-from fiftyone_resclip.app.operators.stop import STOP_URI
+from fiftyone_resclip.app.operators import estimate, progress
 from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.slices import image_slices, select_slice
 from fiftyone_resclip.labeling.sharding import Shard, parse
@@ -22,6 +21,7 @@ from fiftyone_resclip.presets import MODES
 if TYPE_CHECKING:
     from fiftyone_resclip.labeling.batches import LabelingReport
     from fiftyone_resclip.labeling.plan import Existing, Plan
+    from fiftyone_resclip.model import ResCLIPModel
 
 _DEFAULT_FIELD = "resclip"
 _DATABASE, _DISK = "database", "disk"
@@ -59,6 +59,7 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             _ask_slice(inputs, ctx)
             words.ask(inputs, ctx.params, ctx.dataset)
             method.ask(inputs, ctx.params)
+            evidence.ask(inputs, ctx)
             _ask_destination(inputs, ctx.params)
             _preview(inputs, ctx)
         except Exception as error:
@@ -73,22 +74,21 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         """
         from fiftyone_resclip.labeling.label import iter_label
 
-        plan, vocabulary = _plan(ctx), words.read(ctx.params, ctx.dataset)
-        yield _progress(ctx, 0.0, "Loading the model")
-        model = models.in_turn(lambda: models.model(*method.read(ctx.params), vocabulary))
+        plan, known, (name, settings) = _plan(ctx), evidence.read(ctx.params, ctx.dataset), method.read(ctx.params)
         shard = parse(ctx.params["shard"]) if ctx.params.get("shard") else None
+        words.read(ctx.params, ctx.dataset)  # so that a mistake is shown before the model is loaded
+        yield progress.show(ctx, 0.0, "Loading the model")
+        vocabulary = words.read_for(name, ctx.params, ctx.dataset)
+        model = models.in_turn(lambda: models.model(name, settings, vocabulary))
+        if known.examples is not None:
+            yield progress.show(ctx, 0.0, f"Learning from the masks of {known.examples.label_field!r}")
+            model = models.in_turn(partial(evidence.taught, model, known.examples))
         steps = iter_label(
-            plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params), shard=shard
-        )
-        with closing(models.by_turns(steps)) as turns:
-            for report in turns:
-                yield _progress(ctx, report.done / report.total if report.total else 1.0, _how_far(report))
-        summary = f"Stopped: {report}" if report.stopped else str(report)
-        yield ctx.ops.reload_dataset()
-        yield ctx.ops.set_active_fields([*(f for f in ctx.active_fields if f != plan.label_field), plan.label_field])
-        yield ctx.ops.notify(summary, variant="warning" if report.failures else "success")
-        if not ctx.delegated:
-            yield _end(ctx, summary)
+            plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=_output_dir(ctx.params), shard=shard,
+            regions=known.regions, present=known.present,
+        )  # fmt: skip
+        report = yield from progress.label_in_turns(ctx, steps)
+        yield from progress.finish(ctx, report, plan.label_field, _notes(ctx.params, model))
 
     def __call__(
         self,
@@ -100,6 +100,8 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         existing: Existing = "skip",
         output_dir: str | None = None,
         shard: Shard | None = None,
+        regions: str | None = None,
+        present: str | None = None,
         **settings: Any,
     ) -> LabelingReport:
         """Labels a collection from Python.
@@ -112,7 +114,9 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             mode ("full"): one of ``presets.MODES``
             existing ("skip"): what happens to existing masks: ``"skip"``, ``"overwrite"`` or ``"new field"``
             output_dir (None): folder for the mask files; by default the database stores the masks
-            shard (None): as in :func:`fiftyone_resclip.label`
+            shard (None): as in :func:`fiftyone_resclip.label`, also ``regions`` and ``present``
+            regions (None): field of outlines
+            present (None): field that names the classes in an image
             **settings: as in :func:`fiftyone_resclip.load_model`
 
         Returns:
@@ -125,7 +129,10 @@ class Segment(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         method.read({"model": None, "mode": mode})  # refuses an unknown mode
         plan = Plan.of(samples, label_field, existing)
         loaded = load_model(model, classes, **{**MODES[mode].settings, **settings})
-        return label_samples(samples, loaded, plan.label_field, overwrite=plan.overwrite, output_dir=output_dir, shard=shard)
+        return label_samples(
+            samples, loaded, plan.label_field, overwrite=plan.overwrite, output_dir=output_dir, shard=shard,
+            regions=regions, present=present,
+        )  # fmt: skip
 
 
 def _ask_slice(inputs: types.Object, ctx: Any) -> None:
@@ -158,6 +165,11 @@ def _preview(inputs: types.Object, ctx: Any) -> None:
     if words.given(ctx.params):
         vocabulary = words.read(ctx.params, ctx.dataset)
         lines.append(f"{len(vocabulary.class_names)} classes, {len(vocabulary.flat_phrases)} phrases.")
+        examples = evidence.read(ctx.params, ctx.dataset).examples
+        if examples is not None:
+            lines.append(
+                f"{len(examples.samples.exists(examples.label_field))} masks of {examples.label_field!r} teach it first."
+            )
         if ctx.params.get("estimate"):
             lines.append(estimate.sentence(plan, vocabulary, *method.read(ctx.params)))
     inputs.view("preview", types.Notice(label=verbatim(" ".join(lines))))
@@ -172,28 +184,11 @@ def _plan(ctx: Any) -> Plan:
     return Plan.of(samples, label_field, ctx.params.get("existing") or "skip")
 
 
+def _notes(params: dict[str, Any], model: ResCLIPModel) -> list[str]:
+    """Describes what the masks owe to more than the words that were typed."""
+    learned = [] if model.taught is None else [f"Learned: {model.taught}"]
+    return [*learned, *words.chosen(params, model.segmenter.vocabulary)]
+
+
 def _output_dir(params: dict[str, Any]) -> str | None:
     return params.get("output_dir") if params.get("store") == _DISK else None
-
-
-def _how_far(report: LabelingReport) -> str:
-    left = report.seconds / report.done * (report.total - report.done) if report.done else 0.0
-    rest = f", about {left:.0f} s left" if left else ""
-    return f"{report.done} of {report.total} images, {report.images_per_second:.1f} per second{rest}"
-
-
-def _progress(ctx: Any, share: float, label: str) -> Any:
-    """Shows the progress; in the App as a bar with a stop button, which FiftyOne's own bar does not have."""
-    if ctx.delegated:
-        return ctx.set_progress(progress=share, label=label)
-    outputs = types.Object()
-    outputs.float("progress", view=types.ProgressView(label=label))
-    outputs.btn("stop", label="Stop and keep what is done", on_click=STOP_URI, variant="outlined")
-    return ctx.ops.show_output(types.Property(outputs).to_json(), {"progress": share})
-
-
-def _end(ctx: Any, summary: str) -> Any:
-    """Replaces the progress bar and its button with the summary."""
-    outputs = types.Object()
-    outputs.md(verbatim(summary), name="summary")
-    return ctx.ops.show_output(types.Property(outputs).to_json(), {})

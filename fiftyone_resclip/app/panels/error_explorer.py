@@ -253,8 +253,8 @@ def _words_table(ctx: Any) -> str:
     from fiftyone_resclip.explore.phrase_confusions import phrase_table
 
     state = ctx.panel_state
-    vocabulary = words.read(state, ctx.dataset)
     name, settings = method.read({"model": method.first_model(), **state})
+    vocabulary = words.read_for(name, state, ctx.dataset)
     run = _results(ctx).config
     images = ctx.view.limit(_DRAWN)
     table = models.in_turn(lambda: phrase_table(images, run.gt_field, models.model(name, settings, vocabulary), run.ignore_index))

@@ -11,7 +11,7 @@ from fiftyone.operators import types
 
 from fiftyone_resclip.app import models
 from fiftyone_resclip.app.forms import method, words
-from fiftyone_resclip.app.messages import plain, sentence, warn
+from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
 from fiftyone_resclip.app.operators.segment import SEGMENT_URI
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.explore import saved_vocabularies
@@ -61,7 +61,8 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
     def on_save(self, ctx: Any) -> None:
         """Saves the words under the name that was typed."""
         state = ctx.panel_state
-        saved_vocabularies.save(state.get("name") or "", words.read(state, ctx.dataset))
+        model, _ = method.read({"model": method.first_model(), **state})
+        saved_vocabularies.save(state.get("name") or "", words.read_for(model, state, ctx.dataset))
         ctx.ops.notify(f"Saved as {state['name']!r}", variant="success")
 
     @plain
@@ -95,8 +96,10 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
             panel.md(f"{model} is not on this machine yet.", name="hint")
             panel.btn("download", label=f"Download {model} and use it", on_click=self.on_download)
             return
-        path, vocabulary = _path(ctx), words.read(state, ctx.dataset)
+        path, vocabulary = _path(ctx), words.read_for(model, state, ctx.dataset)
         models.in_turn(lambda: self._draw(panel, models.playground(model).read(path, vocabulary, settings), state))
+        for line in words.chosen(state, vocabulary):
+            panel.md(verbatim(line), name="background_chosen")
 
     def _draw(self, panel: types.Object, reading: Reading, state: Any) -> None:
         _picture(panel, reading, state.get("layer") or "classes", self.on_point, self.show_again)

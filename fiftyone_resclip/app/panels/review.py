@@ -9,7 +9,8 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_resclip.app.messages import plain, sentence, warn
+from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
+from fiftyone_resclip.app.operators.improve import IMPROVE_URI
 from fiftyone_resclip.app.operators.verdicts import field_in, targets_in
 from fiftyone_resclip.fields.schema import mask_fields
 
@@ -35,6 +36,7 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         """Does nothing, because FiftyOne renders the panel after every event."""
 
     on_change_current_sample = on_change_selected = on_change_view = on_change_group_slice = on_change_dataset = show_again
+    on_change_active_fields = show_again
 
     def on_load(self, ctx: Any) -> None:
         """Does nothing, because FiftyOne renders the panel after it is loaded."""
@@ -56,6 +58,12 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
     def on_use(self, ctx: Any) -> None:
         """Opens the form that copies or converts the kept labels."""
         ctx.prompt(_USE_KEPT, params={"label_field": field_in(ctx, ctx.panel_state.get("field"))})
+
+    @plain
+    def on_improve(self, ctx: Any) -> None:
+        """Opens the form that learns from the kept masks and labels the rest again."""
+        field = field_in(ctx, ctx.panel_state.get("field"))
+        ctx.prompt(IMPROVE_URI, params={"label_field": field, "panel_id": ctx.panel_id})
 
     def render(self, ctx: Any) -> types.Property:
         """Builds the counts, the box for keys, the buttons and the picture under review."""
@@ -80,11 +88,15 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         buttons = panel.h_stack("buttons", gap=1)
         for key, action in _KEYS.items():
             buttons.btn(f"act_{key}", label=action, on_click=self.on_button, params={"action": action}, variant="outlined")
-        panel.btn("use", label="Copy kept labels", on_click=self.on_use, variant="contained")
+        uses = panel.h_stack("uses", gap=1)
+        uses.btn("use", label="Copy kept labels", on_click=self.on_use, variant="contained")
+        if counts["keep"]:
+            uses.btn("improve", label="Improve the rest", on_click=self.on_improve, variant="contained")
         self._show_sample(panel, ctx, field)
 
     def _show_sample(self, panel: types.Object, ctx: Any, field: str) -> None:
         from fiftyone_resclip.explore import review
+        from fiftyone_resclip.explore.improvement import earlier_field
 
         if targets_in(ctx):
             panel.md(f"Verdicts apply to {len(targets_in(ctx))} open or selected sample(s).", name="target")
@@ -94,8 +106,13 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         if first is None:
             panel.md("Every mask of the view has a verdict.", name="target")
             return
-        figure = review.picture(first, field, ctx.dataset.mask_targets.get(field) or {})
-        panel.plot("picture", data=figure.data, layout=figure.layout, config={"displayModeBar": False}, height=380)
+        earlier = earlier_field(ctx.dataset, field)
+        if earlier is None or first[earlier] is None:
+            _draw(panel, "picture", ctx, first, field, height=380)
+            return
+        for name, title, each in (("before", "Before", earlier), ("picture", "Now", field)):  # pictures in a row become tiny
+            panel.md(f"{title}: {verbatim(each)}", name=f"title_{name}")
+            _draw(panel, name, ctx, first, each, height=220)
 
     def _act(self, ctx: Any, action: str | None) -> None:
         """Marks or undoes, unless the panel showed an earlier state: FiftyOne sends each key twice, and only the first counts."""
@@ -118,3 +135,10 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         following = review.still_open(ctx.view, field).limit(1).values("id")
         if ctx.current_sample and following:
             ctx.ops.open_sample(id=following[0])
+
+
+def _draw(panel: types.Object, name: str, ctx: Any, sample: Any, field: str, height: int) -> None:
+    from fiftyone_resclip.explore import review
+
+    figure = review.picture(sample, field, ctx.dataset.mask_targets.get(field) or {})
+    panel.plot(name, data=figure.data, layout=figure.layout, config={"displayModeBar": False}, height=height)

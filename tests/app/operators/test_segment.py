@@ -18,9 +18,10 @@ from fiftyone_resclip.app.operators.segment import Segment
 from fiftyone_resclip.app.operators.stop import Stop
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.errors import ConfigError
-from fiftyone_resclip.explore import saved_vocabularies
+from fiftyone_resclip.explore import review, saved_vocabularies
 from fiftyone_resclip.labeling import writers
 from fiftyone_resclip.labeling.label import label
+from fiftyone_resclip.labeling.runs import load_run
 from fiftyone_resclip.model import load_model
 from fiftyone_resclip.vocabulary import BACKGROUND_WORDS, Vocabulary
 from tests.app.conftest import MakeContext, MakeDataset, asked, labels_of, notices, operator
@@ -302,3 +303,84 @@ def test_saved_vocabularies_come_back() -> None:
         saved_vocabularies.load("streets")
     with pytest.raises(ValueError, match="needs a name"):
         saved_vocabularies.save(" ", words)
+
+
+def with_evidence(make_dataset: MakeDataset) -> fo.Dataset:
+    """Scenes with outlines, with names as tags and as text, and two kept masks in ``first``."""
+    dataset = make_dataset(4)
+    dataset.add_sample_field("outlines", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    dataset.set_values("outlines", [*[fo.Segmentation(mask=np.ones((8, 8), np.uint8))] * 3, None])
+    dataset.set_values("tags", [["snow"], [], ["red_cloth"], ["red cloth", "snow"]])
+    dataset.set_values("place", ["snow", "snow", None, "moon"])
+    dataset.set_values("boxes", [fo.Detections()] * 4)
+    return dataset
+
+
+def test_the_form_offers_what_the_dataset_knows(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    dataset = with_evidence(make_dataset)
+    assert "learn_from" not in labels_of(Segment().resolve_input(make_context(dataset, **FAST)))
+    run(make_context(dataset, **FAST))
+    dataset.reload()
+    review.mark(dataset, "words", dataset.values("id")[:2], "keep")
+    form = Segment().resolve_input(make_context(dataset, **FAST, evidence=True)).type.properties
+    assert form["learn_from"].type.values == ["nothing", "all:ground_truth", "kept:words", "all:words"]
+    assert form["regions"].type.values == ["nothing", "ground_truth", "outlines", "boxes", "words"]
+    assert form["present"].type.values == ["nothing", "tags", "place", "boxes"]
+    other = {**FAST, "classes": "cat, dog"}
+    form = Segment().resolve_input(make_context(dataset, **other, evidence=True)).type.properties
+    assert form["learn_from"].type.values == ["nothing"]
+
+
+def test_evidence_reaches_the_masks_and_the_report(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    dataset = with_evidence(make_dataset)
+    chosen = {"evidence": True, "learn_from": "all:ground_truth", "regions": "outlines", "present": "tags"}
+    form = labels_of(Segment().resolve_input(make_context(dataset, **FAST, **chosen)))
+    assert "problem" not in form and "4 masks of 'ground_truth' teach it first" in form["preview"]
+    context = make_context(dataset, **FAST, **chosen)
+    run(context)
+    assert "1 have no regions; 1 name none of the classes" in notices(context)[-1][1]
+    said = str(asked(context)[-1])
+    assert asked(context)[-1][0] == "show_output" and "Learned: " in said and "strength" in said
+    dataset.reload()
+    assert set(np.unique(dataset.first().words.mask)) == {2}  # its tag
+    assert all(len(np.unique(sample.words.mask)) == 1 for sample in dataset[:3])  # one region
+    recipe = load_run(dataset, "words").recipe
+    assert recipe["evidence"] == {"regions": "outlines", "present": "tags"} and "examples" in recipe
+    hidden = make_context(dataset, **{**FAST, "label_field": "bare"}, **{**chosen, "evidence": False})
+    run(hidden)
+    dataset.reload()
+    assert not {"evidence", "examples"} & set(load_run(dataset, "bare").recipe)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"learn_from": "kept:ground_truth"}, "no mask of 'ground_truth' is kept, so there is nothing to learn from"),
+        ({"learn_from": "some"}, "learn_from must be 'kept:<field>' or 'all:<field>', but got 'some'"),
+        ({"learn_from": "all:tags"}, "must hold Segmentation labels"),
+        ({"learn_from": "all:ground_truth", "classes": "cat, dog"}, "must share class names with the model"),
+        ({"regions": "boxes_alone"}, "boxes without masks"),
+        ({"present": "ground_truth"}, "present must name a field of tags"),
+    ],
+)
+def test_evidence_that_cannot_be_used_is_said_in_a_sentence(
+    make_dataset: MakeDataset, make_context: MakeContext, chosen: dict[str, Any], words: str
+) -> None:
+    dataset = with_evidence(make_dataset)
+    box = fo.Detections(detections=[fo.Detection(label="a", bounding_box=[0, 0, 1, 1])])
+    dataset.set_values("boxes_alone", [box] * 4)
+    context = make_context(dataset, **{**FAST, "evidence": True, **chosen})
+    run(context)
+    assert [variant for variant, _ in notices(context)] == ["error"] and words in notices(context)[0][1]
+    assert not dataset.has_sample_field("words")
+
+
+def test_words_for_the_background_are_chosen_and_shown(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    dataset = make_dataset(1)
+    context = make_context(dataset, **FAST, background="auto")
+    run(context)
+    dataset.reload()
+    assert dataset.mask_targets["words"] == {1: "red cloth", 2: "snow", 3: "background"}
+    words = dict(load_run(dataset, "words").recipe["classes"])["background"]
+    assert len(words) > 10
+    assert f"Words chosen for the background: {', '.join(words)}" in str(asked(context)[-1])

@@ -12,7 +12,10 @@ from fiftyone_resclip.app.operators.use_kept import UseKept
 from fiftyone_resclip.app.operators.verdicts import Discard, FixLater, Keep, UndoReview
 from fiftyone_resclip.app.panels.review import Review
 from fiftyone_resclip.explore import review
+from fiftyone_resclip.explore.improvement import Improvement, learn_kept
 from fiftyone_resclip.fields import schema
+from fiftyone_resclip.labeling.label import label
+from fiftyone_resclip.model import ResCLIPModel
 from tests.app.conftest import MakeContext, MakeDataset, asked, labels_of, notices, operator
 
 
@@ -95,7 +98,7 @@ def test_keys_go_from_one_open_sample_to_the_next(dataset: fo.Dataset, make_pane
     press(dataset, make_panel, "u")
     assert verdicts(dataset) == ["keep", "discard", None, None]
     parts = Review().render(make_panel(dataset)).type.properties
-    assert {"counts", "key", "picture", "use"} <= set(parts)
+    assert {"counts", "key", "picture", "uses"} <= set(parts)
 
 
 def test_a_key_that_arrives_several_times_counts_once(
@@ -137,3 +140,31 @@ def test_without_masks_it_says_what_to_do(make_dataset: MakeDataset, make_panel:
     assert parts["problem"].view.label == "there are no masks to review yet; run 'ResCLIP: segment' first"
     dataset.add_sample_field("done", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
     assert "picture" not in Review().render(make_panel(dataset)).type.properties
+
+
+def test_kept_masks_can_improve_the_rest(dataset: fo.Dataset, make_panel: Any) -> None:
+    parts = Review().render(make_panel(dataset)).type.properties
+    assert set(parts["uses"].type.properties) == {"use"}
+    press(dataset, make_panel, "k")
+    parts = Review().render(make_panel(dataset)).type.properties
+    assert set(parts["uses"].type.properties) == {"use", "improve"}
+    context = make_panel(dataset)
+    Review().on_improve(context)
+    prompt = dict(asked(context))["prompt_user_for_operation"]
+    assert prompt["operator_uri"] == "@fiftyone-resclip/resclip/improve"
+    assert prompt["params"] == {"label_field": "resclip", "panel_id": "review"}
+
+
+def test_improved_masks_are_shown_beside_the_earlier_ones(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, make_panel: Any
+) -> None:
+    dataset = make_dataset(3)
+    label(dataset, fast_model, "pred", progress=False)
+    review.mark(dataset, "pred", dataset.values("id")[:1], "keep")
+    plan = Improvement.of(dataset, "pred")
+    list(plan.iter_label(learn_kept(fast_model, plan.kept, "pred")))
+    parts = Review().render(make_panel(dataset, field="pred_improved")).type.properties
+    assert {"before", "picture"} <= set(parts)
+    dataset.delete_sample_field("pred")
+    parts = Review().render(make_panel(dataset, field="pred_improved")).type.properties
+    assert "picture" in parts and "before" not in parts

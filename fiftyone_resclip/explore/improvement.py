@@ -1,0 +1,119 @@
+"""Improves the masks of a field: learns from those that were kept in its review, and labels what has no verdict anew.
+
+The new masks go to a field of their own, together with the kept ones, which are kept there, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.evidence.learning import DEFAULT_STRENGTH, learn
+from fiftyone_resclip.explore import review
+from fiftyone_resclip.explore.review_verdicts import has_verdict, labelled
+from fiftyone_resclip.fields.exclusive import exclusive
+from fiftyone_resclip.fields.private import dataset_of
+from fiftyone_resclip.fields.slices import select_slice
+from fiftyone_resclip.labeling.batches import LabelingReport
+from fiftyone_resclip.labeling.label import iter_label
+from fiftyone_resclip.labeling.plan import fresh_field
+from fiftyone_resclip.labeling.recipe import EVIDENCE
+from fiftyone_resclip.labeling.runs import LabelRun, run_of
+from fiftyone_resclip.model import ResCLIPModel
+
+_SUFFIX = "_improved"
+_EARLIER = "resclip_improved_from"
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """What one round of improvement does.
+
+    Attributes:
+        run: the labelling run that made the masks under review
+        kept: a view of the samples with kept masks
+        rest: a view of the images without a verdict, whether they have a mask or not
+        to_field: the new field
+    """
+
+    run: LabelRun
+    kept: Any
+    rest: Any
+    to_field: str
+
+    @classmethod
+    def of(cls, samples: Any, label_field: str) -> Improvement:
+        """Plans a round.
+
+        Args:
+            samples: a FiftyOne dataset or view
+            label_field: the masks under review
+
+        Raises:
+            DatasetError: if there is no such field of masks, no labelling run made it, no mask is kept, or all have a verdict
+        """
+        dataset, kept = dataset_of(samples), review.kept(samples, label_field).values("id")
+        with exclusive(dataset):
+            run = run_of(dataset, label_field)
+        if run is None:
+            raise DatasetError(
+                f"masks of {label_field!r} must be of a labelling run, so that it is known what made them, but are not; "
+                "label a field with 'ResCLIP: segment' and review that"
+            )
+        if not kept:
+            raise DatasetError(f"no mask of {label_field!r} is kept yet, so there is nothing to learn from; keep a few first")
+        judged = labelled(samples, label_field).match(has_verdict(label_field)).values("id")
+        rest = select_slice(samples).exclude(judged)
+        if not len(rest):
+            raise DatasetError(f"every mask of {label_field!r} has a verdict, so there is nothing left to improve")
+        base = re.sub(rf"{_SUFFIX}(_\d+)?\Z", "", label_field)
+        return cls(run, select_slice(dataset).select(kept), rest, fresh_field(dataset, base + _SUFFIX))
+
+    def __str__(self) -> str:
+        return f"{len(self.kept)} kept masks teach; {len(self.rest)} images without a verdict are labelled into {self.to_field!r}"
+
+    def iter_label(self, model: ResCLIPModel) -> Iterator[LabelingReport]:
+        """Labels the images without a verdict, then copies the kept masks and their verdicts.
+
+        Args:
+            model: what the kept masks taught, from :func:`learn_kept`
+
+        Yields:
+            the report, as :func:`fiftyone_resclip.labeling.label.iter_label` does
+        """
+        evidence = self.run.recipe.get(EVIDENCE, {})
+        yield from iter_label(self.rest, model, self.to_field, output_dir=self.run.output_dir, **evidence)
+        dataset, label_field = dataset_of(self.rest), self.run.label_field
+        review.copy_kept(self.kept, label_field, self.to_field)
+        review.mark(dataset, self.to_field, self.kept.values("id"), "keep")
+        with exclusive(dataset):
+            field = dataset.get_field(self.to_field)
+            field.info = {**(field.info or {}), _EARLIER: label_field}
+            field.save()
+
+
+def learn_kept(model: ResCLIPModel, kept: Any, label_field: str) -> ResCLIPModel:
+    """Learns from kept masks; see :func:`fiftyone_resclip.learn`.
+
+    The strength is fixed. Choosing one would compare the examples with what the words alone find, which is what made the masks:
+    no correction could be better.
+
+    Args:
+        model: the model
+        kept: a view of the samples with kept masks
+        label_field: the masks
+
+    Returns:
+        a new model
+    """
+    return learn(model, kept, label_field, strength=DEFAULT_STRENGTH, progress=False)
+
+
+def earlier_field(dataset: Any, label_field: str) -> str | None:
+    """Returns the field whose review led to this one, if that still exists."""
+    field = dataset.get_field(label_field)
+    earlier = None if field is None else (field.info or {}).get(_EARLIER)
+    return earlier if earlier is not None and dataset.get_field(earlier) is not None else None

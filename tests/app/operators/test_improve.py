@@ -1,0 +1,116 @@
+"""*Improve the rest*: kept masks teach, and what has no verdict is labelled again, into a new field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+import pytest
+
+from fiftyone_resclip.app.operators.improve import Improve
+from fiftyone_resclip.evaluation.evaluate import evaluate
+from fiftyone_resclip.explore import review
+from fiftyone_resclip.explore.improvement import earlier_field
+from fiftyone_resclip.fields import masks
+from fiftyone_resclip.labeling.label import label
+from fiftyone_resclip.labeling.runs import load_run
+from fiftyone_resclip.model import ResCLIPModel
+from tests.app.conftest import MakeContext, MakeDataset, asked, labels_of, notices
+
+N_IMAGES, N_KEPT = 14, 4
+
+
+def share_right(sample: fo.Sample) -> float:
+    return float((masks.read_mask(sample.ground_truth) == masks.read_mask(sample.pred)).mean())
+
+
+@pytest.fixture
+def dataset(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> fo.Dataset:
+    """Scenes with masks in ``pred``: the best four are kept, one is discarded, one has no mask."""
+    dataset = make_dataset(N_IMAGES, sizes=((144, 192),))
+    label(dataset[:-1], fast_model, "pred", progress=False)
+    ids = [sample.id for sample in sorted(dataset[:-1], key=share_right, reverse=True)]
+    review.mark(dataset, "pred", ids[:N_KEPT], "keep")
+    review.mark(dataset, "pred", ids[-1:], "discard")
+    return dataset
+
+
+def run(context: Any) -> Any:
+    for _ in Improve().execute(context):
+        pass
+    return context
+
+
+def test_kept_masks_make_the_rest_better(dataset: fo.Dataset, make_context: MakeContext) -> None:
+    form = Improve().resolve_input(make_context(dataset, label_field="pred"))
+    expected = "4 kept masks teach; 9 images without a verdict are labelled into 'pred_improved'."
+    assert labels_of(form)["preview"] == expected
+    kept, rest = review.kept(dataset, "pred").values("id"), review.still_open(dataset, "pred").values("id")
+    before = {sample.id: masks.read_mask(sample.pred) for sample in dataset.exists("pred")}
+    context = run(make_context(dataset, label_field="pred", panel_id="mine"))
+    assert [variant for variant, _ in notices(context)] == ["success"]
+    dataset.reload()
+    assert {sample.id for sample in dataset.exists("pred_improved")} == {*kept, *rest, dataset.last().id}
+    assert review.counts(dataset, "pred_improved") == {"keep": N_KEPT, "discard": 0, "fix later": 0, "open": len(rest) + 1}
+    assert all((dataset[each].pred_improved.mask == before[each]).all() for each in kept)
+    assert all((sample.pred.mask == before[sample.id]).all() for sample in dataset.exists("pred"))
+    assert dataset.mask_targets["pred_improved"] == dataset.mask_targets["pred"]
+    others = dataset.select(rest)
+    mious = [evaluate(others, field, "ground_truth", progress=False).miou for field in ("pred", "pred_improved")]
+    assert mious[1] > mious[0]
+    assert earlier_field(dataset, "pred_improved") == "pred" and earlier_field(dataset, "pred") is None
+    assert asked(context)[-1] == ("patch_panel_state", {"state": {"field": "pred_improved"}, "panel_id": "mine"})
+    said = next(params for name, params in reversed(asked(context)) if name == "show_output")
+    assert "Learned: 4 examples of" in str(said)
+
+
+def test_a_second_round_uses_another_field_and_all_kept_masks(dataset: fo.Dataset, make_context: MakeContext) -> None:
+    run(make_context(dataset, label_field="pred"))
+    dataset.reload()
+    review.mark(dataset, "pred_improved", review.still_open(dataset, "pred_improved").limit(1).values("id"), "keep")
+    context = run(make_context(dataset, label_field="pred_improved"))
+    assert asked(context)[-1][0] == "open_panel" and asked(context)[-1][1]["state"] == {"field": "pred_improved_2"}
+    dataset.reload()
+    taught = load_run(dataset, "pred_improved_2").recipe["examples"]
+    assert set(taught["sample_ids"]) == set(review.kept(dataset, "pred_improved").values("id"))
+    assert taught["strength"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("none kept", "no mask of 'pred' is kept yet, so there is nothing to learn from"),
+        ("all judged", "every mask of 'pred' has a verdict, so there is nothing left to improve"),
+        ("no run", "masks of 'pred' must be of a labelling run"),
+        ("other weights", "the masks were made with other weights than those that 'resclip-tiny' has now"),
+        ("other field", "there is no field 'nothing' of masks to review"),
+    ],
+)
+def test_what_is_missing_is_said_in_a_sentence(dataset: fo.Dataset, make_context: MakeContext, change: str, words: str) -> None:
+    field = "pred"
+    if change == "none kept":
+        review.mark(dataset, "pred", dataset.values("id"), None)
+    elif change == "all judged":
+        label(dataset, _model_of(dataset), "pred", progress=False)
+        review.mark(dataset, "pred", dataset.values("id"), "keep")
+    elif change == "no run":
+        dataset.delete_run("pred")
+    elif change == "other weights":
+        config = dataset.get_run_info("pred").config
+        config.recipe = {**config.recipe, "weights": "others"}
+        dataset.update_run_config("pred", config)
+    else:
+        field = "nothing"
+    form = Improve().resolve_input(make_context(dataset, label_field=field)).type.properties
+    if change != "other weights":  # known once the model is loaded
+        assert form["problem"].invalid and words in form["problem"].view.label
+    context = run(make_context(dataset, label_field=field))
+    assert [variant for variant, _ in notices(context)] == ["error"] and words in notices(context)[0][1]
+    assert not dataset.has_sample_field("pred_improved")
+
+
+def _model_of(dataset: fo.Dataset) -> ResCLIPModel:
+    from fiftyone_resclip.app import models
+    from fiftyone_resclip.labeling.recipe import model_of
+
+    return model_of(load_run(dataset, "pred").recipe, models.backbone("resclip-tiny"))
