@@ -39,7 +39,7 @@ from fiftyone_resclip.tiny.scenes import COLOUR_CLASSES, COLOURS_AND_GROUNDS
 FIRST_EXAMPLE, FIRST_TEST = 20_000, 30_000
 EXAMPLES = (1, 2, 4, 8, 16)
 #: The number of examples, and the regions, when all evidence comes together.
-TOGETHER = (8, "jittered_outlines")
+TOGETHER = (8, "small_pieces")
 BOUNDARY = 0.02
 
 _SEED = 0

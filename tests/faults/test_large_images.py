@@ -54,11 +54,11 @@ from fiftyone_resclip.core import kernels
 from fiftyone_resclip.core.labels import label_map
 from fiftyone_resclip.core.windows import Box
 
-phrases, height, width = map(int, sys.argv[1:])
+phrases, height, width, steps, *dilations = map(int, sys.argv[1:])
 scores = kernels.stitch([torch.randn(phrases, 16, 24)], [Box(0, 0, 256, 384)], (256, 384))
 before = resident_mib()
 reset_peak()
-refined = kernels.refined_scores(scores, torch.randn(3, 256, 384), (height, width), PAMR(1, (8, 16)))
+refined = kernels.refined_scores(scores, torch.randn(3, 256, 384), (height, width), PAMR(steps, tuple(dilations)))
 result = label_map(refined, range(phrases), logit_scale=40.0, threshold=0.0, fallback=-1)
 assert result.labels.shape == (height, width)
 print(before, peak_mib())
