@@ -18,14 +18,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_row_is_measured_and_each_kind_of_evidence_reaches_the_masks(tmp_path: Path) -> None:
-    rows = evidence.measure(tmp_path, 12, 3, 2, [1, 3])
+    rows = evidence.measure(tmp_path, 12, 2, 1, [3])
     by_classes = {
         classes: {row["evidence"]: row for row in rows if row["classes"] == classes}
         for classes in ("six colours and three grounds", "six colours, the rest is background")
     }
     complete, cloths = by_classes.values()
     assert len(rows) == len(complete) + len(cloths) and cloths["words + background"] != cloths["words alone"]
-    assert {row["draws"] for row in complete.values()} == {1, 2}
     assert all(0 <= row["lowest"] <= row["miou"] <= row["highest"] <= 100 for row in rows)
     figures = {name: row["miou"] for name, row in complete.items()}
     assert figures["words + 3 examples"] > figures["words alone"] + 10
