@@ -37,7 +37,8 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.pipeline benchmarks/results/pipeline.json
 	$(BIN)/python -m benchmarks.startup benchmarks/results/startup.json
 	$(BIN)/python -m benchmarks.kernels benchmarks/results/kernels.json
-	$(BIN)/python -m benchmarks.readme README.md benchmarks/results
+	$(BIN)/python -m benchmarks.evidence benchmarks/results/evidence.json
+	$(BIN)/python -m benchmarks.readme README.md docs/EVIDENCE.md benchmarks/results
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import Precision, ResCLIPConfig
-from fiftyone_resclip.presets import preset
+from fiftyone_resclip.presets import MODES, preset
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.tiny.scenes import draw_scene
 from fiftyone_resclip.vocabulary import Vocabulary
@@ -28,19 +28,18 @@ class Case:
         preset_name: the preset whose settings and phrases are used
         image_hw: height and width at network size
         photo_hw: height and width of the photograph and of its mask
-        fast: whether RCS runs alone
+        mode: a key of :data:`fiftyone_resclip.presets.MODES`
     """
 
     preset_name: str
     image_hw: tuple[int, int]
     photo_hw: tuple[int, int]
-    fast: bool = False
+    mode: str = "full"
 
     @property
     def config(self) -> ResCLIPConfig:
-        """The published settings; in the fast case without SFR."""
-        published = preset(self.preset_name)
-        return replace(published, sfr=None) if self.fast else published
+        """The published settings, with those of the mode."""
+        return preset(self.preset_name).varied(MODES[self.mode].settings)
 
     @property
     def image(self) -> Tensor:
@@ -62,5 +61,7 @@ _FULL = {
     "cityscapes-like": Case("cityscapes", (560, 1120), (1024, 2048)),
 }
 
-#: The cases by name: first those of the whole method, then those of RCS alone.
-CASES: Mapping[str, Case] = _FULL | {f"{name}-fast": replace(case, fast=True) for name, case in _FULL.items()}
+#: The cases by name: those of the whole method, then those of RCS alone, then those of NACLIP with final PAMR.
+CASES: Mapping[str, Case] = _FULL | {
+    f"{name}-{mode}": replace(case, mode=mode) for mode in ("fast", "sharp") for name, case in _FULL.items()
+}

@@ -1,4 +1,4 @@
-"""Makes the README's speed tables from the measured results: ``python -m benchmarks.readme README.md benchmarks``."""
+"""Makes the tables of a document from the measured results: ``python -m benchmarks.readme DOCUMENT ... RESULTS``."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import pipeline, speed
+from benchmarks import evidence, pipeline, speed
 
-#: The function that makes the table of each results file. In the README, two comments that name the file enclose the table.
-TABLES = {"speed.json": speed.table, "pipeline.json": pipeline.table}
+#: The function that makes the table of each results file. In a document, two comments that name the file enclose the table.
+TABLES = {"speed.json": speed.table, "pipeline.json": pipeline.table, "evidence.json": evidence.table}
 
 
 def with_tables(text: str, benchmarks: Path) -> str:
     """Puts the measured tables in their places.
 
     Args:
-        text: the README's text
+        text: the text of a document
         benchmarks: folder of the results files
 
     Returns:
@@ -30,5 +30,6 @@ def with_tables(text: str, benchmarks: Path) -> str:
 
 
 if __name__ == "__main__":
-    readme, folder = (Path(argument) for argument in sys.argv[1:])
-    readme.write_text(with_tables(readme.read_text(encoding="utf-8"), folder), encoding="utf-8")
+    *documents, folder = (Path(argument) for argument in sys.argv[1:])
+    for document in documents:
+        document.write_text(with_tables(document.read_text(encoding="utf-8"), folder), encoding="utf-8")

@@ -177,7 +177,7 @@ class ResCLIPConfig:
         logit_scale: factor on cosines before the softmax over phrases, > 0
         prob_threshold: pixels less certain than this get the background class, or none; in [0, 1]
         pamr: refinement of the final result; ``None`` turns it off, as published. Large results are refined in tiles, each with a
-            margin of ``steps`` times the largest dilation, in about 1.5 GiB of memory
+            margin of ``steps`` times the largest dilation, in less than 1 GiB of memory
         remainder: how pixels beyond the last whole patch are handled. ``"stretch"``, as measured: they are dropped and the
             scores are stretched over them, which shifts scores at the right and bottom by up to a patch. ``"pad"``: the image's
             edge is repeated up to a whole patch, so that scores do not shift

@@ -8,7 +8,7 @@ import pytest
 
 from fiftyone_resclip.config import PAMR, RCS, SFR, STRATEGIES, ResCLIPConfig, Window
 from fiftyone_resclip.errors import ConfigError
-from fiftyone_resclip.presets import PRESETS, preset
+from fiftyone_resclip.presets import MODES, PRESETS, preset
 
 
 def test_presets_hold_the_published_numbers() -> None:
@@ -36,6 +36,14 @@ def test_presets_hold_the_published_numbers() -> None:
         assert config.sfr and (config.sfr.sigma, config.sfr.path_rule, config.sfr.pamr) == (5, True, PAMR(10, (8, 16)))
         assert config.rcs and config.rcs.blocks == (6, 7, 8, 9)
         assert config.window in (None, Window(224, 112))
+
+
+def test_sharp_is_naclip_with_final_pamr_and_every_mode_varies_every_preset() -> None:
+    sharp = preset("voc21").varied(MODES["sharp"].settings)
+    assert sharp == dataclasses.replace(preset("voc21").varied(MODES["naclip"].settings), pamr=PAMR(10, (8, 16)))
+    for config in PRESETS.values():
+        varied = [config.varied(mode.settings) for mode in MODES.values()]
+        assert [each.pamr is not None for each in varied] == [name == "sharp" for name in MODES]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 _PACKAGES = ("fiftyone-resclip", "torch", "open_clip_torch", "fiftyone", "numpy", "pillow")
-_WRITTEN = [f":(top,exclude){path}" for path in ("benchmarks/results", "README.md", "fiftyone_resclip/tiny/CARD.md")]
+_WRITTEN = [
+    f":(top,exclude){path}" for path in ("benchmarks/results", "README.md", "docs/EVIDENCE.md", "fiftyone_resclip/tiny/CARD.md")
+]
 
 
 def provenance(device: str = "cpu") -> dict[str, Any]:
@@ -42,7 +44,7 @@ def _version(package: str) -> str | None:
 def _commit() -> str:
     """Returns the checkout's commit, with a ``+`` if files differ from it; ``unknown`` outside a checkout of this project.
 
-    Files that the benchmarks themselves write are ignored: the results, and the README and the card with their tables.
+    Files that the benchmarks themselves write are ignored: the results, and the documents and the card with their tables.
     """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:

@@ -25,7 +25,7 @@ from tests.benchmarks.conftest import Clock
 SIDES = ("tuned", "plain")
 SMALL = {
     "voc21-like": Case("voc21", (48, 64), (60, 75)),
-    "voc21-like-fast": Case("voc21", (48, 64), (60, 75), fast=True),
+    "voc21-like-fast": Case("voc21", (48, 64), (60, 75), mode="fast"),
     "ade20k-like": Case("ade20k", (232, 248), (300, 320)),
     "cityscapes-like": Case("cityscapes", (80, 144), (160, 288)),
 }

@@ -62,5 +62,8 @@ def test_the_plain_forward_is_open_clips_own(tiny: Backbone, clock: Clock) -> No
 @pytest.mark.parametrize("name", CASES)
 def test_each_case_has_the_settings_of_its_benchmark(name: str) -> None:
     case = CASES[name]
-    assert (case.config.sfr is None) == name.endswith("-fast") and case.config.rcs is not None
+    config, mode = case.config, name.partition("-like")[2]
+    parts = config.rcs is not None, config.sfr is not None, config.pamr is not None
+    assert parts == {"": (True, True, False), "-fast": (True, False, False), "-sharp": (False, False, True)}[mode]
+    assert config.short_side_px == (560 if name.startswith("cityscapes") else 336)
     assert case.image.shape == (3, *case.image_hw) and case.image.dtype == torch.uint8

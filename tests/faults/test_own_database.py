@@ -29,6 +29,7 @@ DEMO = ("-m", "fiftyone_resclip.cli", "demo", "--images", "2", "--out")
 #: What must leave a user's database alone, besides the demo.
 COMMANDS = {
     "benchmarks.evaluation": "{}/evaluation.json --images 1 --repeats 1",
+    "benchmarks.evidence": "{}/evidence.json --pool 2 --test 1 --draws 1 --examples 1",
     "benchmarks.startup": "{}/startup.json --rounds 1",
     "benchmarks.pipeline": "{}/pipeline.json --images 1 --rounds 1 --network resclip-tiny",
     "pytest": "-p no:cacheprovider -k left_alone tests/test_demo.py tests/published/test_loading.py",

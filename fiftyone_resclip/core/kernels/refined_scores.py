@@ -18,7 +18,7 @@ from fiftyone_resclip.core.windows import ResizableScores, WholeScores, slices
 Refinement: TypeAlias = Callable[[Tensor], Tensor]
 
 #: Values per tile, without its margin.
-_TILE_VALUES = 2**26
+_TILE_VALUES = 2**25
 
 
 class RefinedScores(NamedTuple):
