@@ -18,6 +18,7 @@ from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError
 from fiftyone_resclip.evaluation.matching import MaskField
 from fiftyone_resclip.fields.images import read_network_image
 from fiftyone_resclip.fields.private import dataset_of
+from fiftyone_resclip.fields.schema import run_key
 from fiftyone_resclip.fields.values import relabel, resize
 from fiftyone_resclip.model import ResCLIPModel
 from fiftyone_resclip.segmenter import ResCLIP
@@ -53,7 +54,8 @@ def learn(
             such images. Without any, the examples show it
         strength ("auto"): how much the examples count, at least 0. ``"auto"`` leaves out one example at a time to try several
             strengths, also 0, the words alone. Fewer than three examples count with strength 1, or with 0 if there are fewer
-            than ten images in all
+            than ten images in all. Masks that a labelling run made count with strength 1, too: nothing could agree with them
+            better than the words that made them
         progress (None): whether to show a progress bar, by default FiftyOne's setting
 
     Returns:
@@ -65,6 +67,7 @@ def learn(
     """
     _check(samples, unlabelled, strength)
     lesson = _Lesson(model.segmenter, MaskField.of(samples, label_field))
+    lesson.of_a_run = run_key(dataset_of(samples), label_field) is not None
     examples = samples.exists(label_field).sort_by("id")
     others = _others(samples, examples, unlabelled)
     tried = set(_evenly(len(examples), _MOST_JUDGED))
@@ -96,6 +99,7 @@ class _Lesson:
         self.patches_of_examples: list[Tensor] = []
         self.patches: list[Tensor] = []
         self.skipped: dict[str, str] = {}
+        self.of_a_run = False  # whether the masks of the examples were made by words
 
     def study(self, sample: Any, label: fo.Segmentation, *, is_tried: bool) -> None:
         """Adds an example."""
@@ -146,8 +150,8 @@ class _Lesson:
         return ResCLIPModel(ResCLIP(method.backbone, vocabulary, method.config, method.text_features, taught))
 
     def _tried(self, teacher: Teacher) -> tuple[float, dict[float, float]]:
-        """Chooses a strength; returns it and what each strength scored, or nothing if there are too few examples to try."""
-        if len(self.sample_ids) < LEAST_TO_TRY:
+        """Chooses a strength; returns it and what each strength scored, or nothing if none can be tried."""
+        if len(self.sample_ids) < LEAST_TO_TRY or self.of_a_run:
             enough = len(self.sample_ids) + len(self.patches) >= LEAST_IMAGES
             return DEFAULT_STRENGTH * enough, {}
         scores = judged(teacher, self.tried)

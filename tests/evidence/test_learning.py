@@ -80,6 +80,13 @@ def test_no_examples_and_no_strength_leave_the_words_alone(model: ResCLIPModel, 
         assert torch.equal(same.segmenter.segment(pixels)[0].labels, expected.labels)
 
 
+def test_masks_that_words_made_count_although_nothing_agrees_with_them_better(model: ResCLIPModel, scenes: fo.Dataset) -> None:
+    resclip.label(scenes.limit(4), model, "made")
+    story = resclip.learn(model, scenes.limit(4), "made", unlabelled=8).taught
+    resclip.delete_run(scenes, "made")
+    assert story is not None and story.strength == 1.0 and story.scores == {}
+
+
 def test_learning_again_replaces_what_was_learned(taught: ResCLIPModel, model: ResCLIPModel, scenes: fo.Dataset) -> None:
     few = scenes.limit(3)
     again, fresh = (resclip.learn(each, few, "truth", unlabelled=5, strength=1) for each in (taught, model))
