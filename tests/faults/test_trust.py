@@ -21,7 +21,8 @@ from safetensors.torch import load_file, save_file
 
 from fiftyone_resclip.app.forms import words
 from fiftyone_resclip.app.operators.evaluate import Evaluate
-from fiftyone_resclip.app.operators.segment import Segment, _end
+from fiftyone_resclip.app.operators.progress import finish
+from fiftyone_resclip.app.operators.segment import Segment
 from fiftyone_resclip.app.operators.use_kept import UseKept
 from fiftyone_resclip.app.panels.error_explorer import ErrorExplorer
 from fiftyone_resclip.app.panels.playground import Playground
@@ -375,8 +376,8 @@ class TestNamesInTheApp:
 
     def test_the_summary_of_a_run_is_text(self, dataset: fo.Dataset, context_of: Any) -> None:
         context = context_of(dataset)
-        _end(context, f"not labelled: {NAMES[1]}")
-        (shown,) = [request.params["outputs"] for request in context.executor._requests]
+        list(finish(context, LabelingReport(failures={"/a.png": NAMES[1]}), "pred", [f"background words: {NAMES[1]}"]))
+        (shown,) = [request.params["outputs"] for request in context.executor._requests if "outputs" in request.params]
         assert [text for _, text in rendered(shown)] and not any(LIVE.search(text) for _, text in rendered(shown))
 
     def test_the_table_of_words_is_text(self, dataset: fo.Dataset, context_of: Any) -> None:
