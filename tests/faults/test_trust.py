@@ -35,6 +35,7 @@ from fiftyone_resclip.config import RCS
 from fiftyone_resclip.errors import BackboneError, DatasetError, ResCLIPError, VocabularyError, WeightsError
 from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.explore import review, saved_vocabularies
+from fiftyone_resclip.labeling.batches import LabelingReport
 from fiftyone_resclip.published import folders, run
 from fiftyone_resclip.text_files import LARGEST
 from fiftyone_resclip.vocabulary import Vocabulary
