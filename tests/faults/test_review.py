@@ -212,7 +212,7 @@ def test_killed_conversions_and_copies_are_finished_or_undone(
             copies = files(tmp_path / folder_of(dataset))
             assert len(copies) == (110 if code == COPY else 0)
         undone = review.undo(dataset, "pred")
-        assert undone.startswith(f"field {field!r}") or (moment < 8 and not turn % 2)  # it was killed before it had begun
+        assert undone.startswith(f"field {field!r}") or (moment < 12 and not turn % 2)  # it was killed before it had begun
         if undone.startswith("field"):
             assert review.undo(dataset, "pred") == "verdict on 1 samples undone"
         assert not dataset.has_sample_field(field)
