@@ -1,7 +1,8 @@
 # make demo    sets up and runs the main job, offline        make test    sets up and passes the tests
 # make check   style, types, layers                          make format  lets ruff put the style right
 # make bench   measures, into benchmarks/results/             APP=1        opens the App after the demo
-# SLOW=1       adds the tests that install the wheel into a fresh environment
+# make web     builds the components for the browser; needs npm
+# SLOW=1       adds the tests that take long: fresh environments, many killed processes
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,13 +13,13 @@ DEMO := demo
 export FIFTYONE_DATABASE_VALIDATION := false
 export FIFTYONE_DO_NOT_TRACK := true
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format web bench gif clean
 
 demo: $(INSTALLED)
 	$(BIN)/fiftyone-resclip demo --out $(DEMO) $(if $(APP),--app)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(if $(SLOW),-m '')
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(if $(SLOW),-m '')
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -29,6 +30,10 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+web:
+	npm ci --prefix web --no-audit --no-fund
+	npm run build --prefix web
+
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.tiny benchmarks/results/tiny.json
 	$(BIN)/python -m benchmarks.evaluation benchmarks/results/evaluation.json
@@ -38,10 +43,17 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.startup benchmarks/results/startup.json
 	$(BIN)/python -m benchmarks.kernels benchmarks/results/kernels.json
 	$(BIN)/python -m benchmarks.evidence benchmarks/results/evidence.json
-	$(BIN)/python -m benchmarks.readme README.md docs/EVIDENCE.md benchmarks/results
+	$(BIN)/python -m benchmarks.learning_cost benchmarks/results/learning_cost.json
+	$(BIN)/python -m benchmarks.growth benchmarks/results/growth.json
+	$(BIN)/python -m benchmarks.growth benchmarks/results/growth.json --plot docs/growth.png
+	$(BIN)/python -m benchmarks.readme README.md docs/GUIDE.md docs/EVIDENCE.md benchmarks/results
+
+# The picture at the top of the README, from a walk through the real App in headless Chromium.
+gif: $(INSTALLED)
+	$(BIN)/python -m tests.browser.film docs/app.gif
 
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(DEMO) web/node_modules .mypy_cache .ruff_cache .pytest_cache
 
 # FiftyOne's own mongod is downloaded when its wheel is built, which fails behind a firewall. The older wheel carries one; it goes
 # in only where there is none, so that it never replaces a newer one.

@@ -29,12 +29,14 @@ class Case:
         image_hw: height and width at network size
         photo_hw: height and width of the photograph and of its mask
         mode: a key of :data:`fiftyone_resclip.presets.MODES`
+        phrases: number of made-up classes of one phrase each, in place of the preset's; 0 for the preset's own
     """
 
     preset_name: str
     image_hw: tuple[int, int]
     photo_hw: tuple[int, int]
     mode: str = "full"
+    phrases: int = 0
 
     @property
     def config(self) -> ResCLIPConfig:
@@ -47,9 +49,16 @@ class Case:
         scene = draw_scene(np.random.default_rng(0), self.image_hw, 5)
         return torch.from_numpy(scene.image).permute(2, 0, 1).contiguous()
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The classes."""
+        if self.phrases:
+            return Vocabulary.parse([f"thing {number}" for number in range(self.phrases)])
+        return Vocabulary.preset(self.preset_name)
+
     def segmenter(self, backbone: Backbone, precision: Precision) -> ResCLIP:
         """The method on this case's words, whose text features are random directions."""
-        vocabulary = Vocabulary.preset(self.preset_name)
+        vocabulary = self.vocabulary
         shape = (len(vocabulary.flat_phrases), backbone.feature_width)
         features = functional.normalize(torch.randn(shape, generator=torch.Generator().manual_seed(0)), dim=1)
         return ResCLIP(backbone, vocabulary, replace(self.config, precision=precision), features)
@@ -61,7 +70,19 @@ _FULL = {
     "cityscapes-like": Case("cityscapes", (560, 1120), (1024, 2048)),
 }
 
-#: The cases by name: those of the whole method, then those of RCS alone, then those of NACLIP with final PAMR.
-CASES: Mapping[str, Case] = _FULL | {
-    f"{name}-{mode}": replace(case, mode=mode) for mode in ("fast", "sharp") for name, case in _FULL.items()
+#: Large photographs, and long lists of words.
+_LARGE = {
+    **{f"12mp-{phrases}": Case("ade20k", (336, 448), (3000, 4000), phrases=phrases) for phrases in (5, 50, 150, 500)},
+    **{f"phrases-{phrases}": Case("ade20k", (336, 448), (336, 448), phrases=phrases) for phrases in (500, 2000)},
+}
+
+#: The cases by name: those of the whole method, of RCS alone and of NACLIP with final PAMR; then large ones.
+CASES: Mapping[str, Case] = {
+    **{
+        name + suffix: replace(case, mode=mode)
+        for mode, suffix in (("full", ""), ("fast", "-fast"), ("sharp", "-sharp"))
+        for name, case in _FULL.items()
+    },
+    **_LARGE,
+    **{f"{name}-fast": replace(case, mode="fast") for name, case in _LARGE.items()},
 }

@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from benchmarks.cases import CASES, Case
 from fiftyone_resclip.clip.backbone import Backbone
-from fiftyone_resclip.config import PAMR, STRATEGIES
-from fiftyone_resclip.core import attention, feedback, kernels, pamr, path_rule, windows
+from fiftyone_resclip.config import PAMR, SFR, STRATEGIES
+from fiftyone_resclip.core import attention, feedback, kernels, labels, pamr, path_rule, windows
 from fiftyone_resclip.core.kernels import onednn
 from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.text import ensemble
@@ -132,6 +132,24 @@ def draft_sides(setting: Setting) -> Sides:
     return Sides(partial(kernels.draft_phrases, *arguments), partial(feedback.draft_phrases, *arguments), sizes)
 
 
+def settled_sides(setting: Setting) -> Sides:
+    """Prepares the labels of the patches of one window, whose scores vary smoothly from patch to patch."""
+    logits, boxes, case = _windows(setting)
+    assert case.config.sfr is not None
+    draft, patch_px = _smooth(len(logits[0]), logits[0].shape[1:]), setting.backbone.patch_px
+    pixels = setting.backbone.normalise(case.image[None, :, boxes[0].rows, boxes[0].columns])
+    run = partial(feedback.patch_labels, draft, pixels, patch_px, case.config.sfr, case.config.logit_scale)
+
+    def by_formula(draft: Tensor, pixels: Tensor, sfr: SFR, _: int, logit_scale: float) -> tuple[Tensor, Tensor]:
+        return feedback.draft_phrases(draft, pixels, sfr.pamr, logit_scale)
+
+    def plain() -> Tensor:
+        with patch.object(kernels, "settled_phrases", by_formula):
+            return run()
+
+    return Sides(run, plain, f"{len(logits[0])} phrases, {_by(pixels.shape[2:])} pixels")
+
+
 def lines_sides(setting: Setting, *, case: str) -> Sides:
     """Prepares the path rule on the patches of a whole image."""
     grid_hw = _grid_hw(setting, case)
@@ -149,6 +167,17 @@ def stitch_sides(setting: Setting) -> Sides:
 
     sizes = f"{len(boxes)} windows, {len(logits[0])} phrases, {_by(setting.photo_hw)} pixels"
     return Sides(partial(run, kernels.stitch), partial(run, windows.stitch), sizes)
+
+
+def label_sides(setting: Setting) -> Sides:
+    """Prepares labels and mean confidence of a large photograph, whose scores vary smoothly from patch to patch."""
+    case = setting.cases["ade20k-like"]
+    phrases = len(case.vocabulary.flat_phrases)
+    whole = _smooth(phrases, _grid_hw(setting, "ade20k-like"))
+    scores = kernels.stitch(list(whole), [windows.Box(0, 0, *case.image_hw)], case.image_hw).resized(setting.photo_hw)
+    arguments = scores.scaled(case.config.logit_scale), torch.arange(phrases, dtype=torch.int16)
+    tuned, plain = (partial(form, *arguments, mean_only=True) for form in (kernels.winners, labels.winners))
+    return Sides(tuned, plain, f"{phrases} phrases, {_by(setting.photo_hw)} pixels")
 
 
 def text_sides(setting: Setting) -> Sides:
@@ -174,6 +203,7 @@ COMPARISONS: Mapping[str, Comparison] = {
     "whole prediction, fast mode": Comparison("core.kernels.linear", f"{_TORCH}, gelu", forward_sides),
     "PAMR": Comparison("core.kernels.refine", "core.pamr.refine", refine_sides),
     "draft of SFR": Comparison("core.kernels.draft_phrases", "core.feedback.draft_phrases", draft_sides),
+    "labels of SFR's patches": Comparison("core.kernels.settled_phrases", "core.feedback.draft_phrases", settled_sides),
     **{
         f"path rule, {case}": Comparison(
             "core.kernels.broken_lines", "core.path_rule.broken_lines", partial(lines_sides, case=case)
@@ -181,12 +211,18 @@ COMPARISONS: Mapping[str, Comparison] = {
         for case in ("voc21-like", "cityscapes-like")
     },
     "stitching and labels": Comparison("core.kernels.stitch", "core.windows.stitch", stitch_sides),
+    "labels": Comparison("core.kernels.winners", "core.labels.winners", label_sides),
     "text tower": Comparison("clip.backbone.Backbone.encode_text", "open_clip.CLIP.encode_text", text_sides),
 }
 
 
 def _drawn(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def _smooth(phrases: int, grid_hw: Sequence[int]) -> Tensor:
+    """Made-up cosines that vary smoothly from patch to patch, ``(1, phrases, h, w)``."""
+    return 0.05 * functional.interpolate(_drawn(1, phrases, 6, 8), tuple(grid_hw), mode="bicubic")
 
 
 def _grid_hw(setting: Setting, case: str) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -23,14 +24,15 @@ from tabulate import tabulate
 from torch import Tensor
 
 import fiftyone_resclip as resclip
-from benchmarks.evidence_scenes import REGIONS, TRUTHS, make_dataset
-from benchmarks.rival_estimators import ClosedForm
+from benchmarks.evidence_scenes import PARTIAL_TRUTHS, REGIONS, TRUTHS, make_dataset
+from benchmarks.rival_estimators import ClosedForm, HeadPerImage, MeansOfAnImage, Support
 from fiftyone_resclip.clip.trunk_cache import CachedBackbone
 from fiftyone_resclip.core.teaching import Teacher
 from fiftyone_resclip.core.windows import Box
 from fiftyone_resclip.doors import own_database
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 from fiftyone_resclip.model import ResCLIPModel
+from fiftyone_resclip.presets import MODES
 from fiftyone_resclip.published.provenance import provenance
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.tiny.scenes import COLOUR_CLASSES, COLOURS_AND_GROUNDS
@@ -41,6 +43,9 @@ EXAMPLES = (1, 2, 4, 8, 16)
 #: The number of examples, and the regions, when all evidence comes together.
 TOGETHER = (8, "small_pieces")
 BOUNDARY = 0.02
+
+#: Of the draws, how many the head for each image gets: it is trained for seconds where others take milliseconds.
+HEAD_DRAWS = 3
 
 _SEED = 0
 _CLOTHS = "six colours, the rest is background"
@@ -83,30 +88,53 @@ class Trial:
     def __post_init__(self) -> None:
         self._learner = ResCLIPModel(RememberedPatches(self.model.segmenter))
         self._backbone = CachedBackbone(self.model.segmenter.backbone, budget_mib=1024)
-        self._taught: dict[tuple[int, int, type[Teacher]], list[ResCLIPModel]] = {}
+        self._taught: dict[tuple[Any, ...], ResCLIPModel] = {}
 
-    def judged(self, model: ResCLIPModel, regions: str | None, present: str | None) -> SemanticEvaluationResults:
+    def judged(self, model: ResCLIPModel, regions: str | None, present: str | None, fast: bool) -> SemanticEvaluationResults:
         """Labels the test scenes and evaluates them; the trunk runs once for all models."""
-        method = model.segmenter
-        cached = ResCLIP(self._backbone, method.vocabulary, method.config, method.text_features, method.taught)
-        labeller = ResCLIPModel(cached)
-        resclip.label(self.test, labeller, "pred", overwrite=True, regions=regions, present=present, progress=False)
+        cached = copy(model.segmenter)
+        cached.backbone = self._backbone
+        if fast:
+            cached.config = cached.config.varied(MODES["fast"].settings)
+        resclip.label(self.test, ResCLIPModel(cached), "pred", overwrite=True, regions=regions, present=present, progress=False)
         has_background = "background" in TRUTHS[self.truth]  # it counts against the cloths, not in the mean
         return resclip.evaluate(
             self.test, "pred", self.truth, include_background=not has_background, boundary=BOUNDARY, progress=False
         )
 
-    def taught(self, count: int, draws: int, estimator: type[Teacher] = Teacher) -> list[ResCLIPModel]:
-        """Returns a model for each draw of ``count`` examples. Larger draws contain the smaller ones."""
-        key = count, draws, estimator
+    def taught(self, count: int, draws: int, estimator: type[Teacher] = Teacher, *, partly: bool = False) -> list[ResCLIPModel]:
+        """Returns a model for each draw of ``count`` examples. Larger draws contain the smaller ones.
+
+        Args:
+            count: number of examples
+            draws: number of draws
+            estimator (Teacher): what learns from them
+            partly (False): whether the examples show only some of the classes, in turn
+        """
+        return [self._taught_by(self._drawn(draw)[:count], self._field(draw, partly), estimator) for draw in range(draws)]
+
+    def heads(self, count: int, draws: int, *, partly: bool = False) -> list[ResCLIPModel]:
+        """Returns what :meth:`taught` does, but each image is labelled by a head of its own."""
+        return [ResCLIPModel(HeadPerImage(self.model.segmenter, self._support(count, draw, partly))) for draw in range(draws)]
+
+    def _support(self, count: int, draw: int, partly: bool) -> Support:
+        field = self._field(draw, partly)
+        means = [self._taught_by([example], field, MeansOfAnImage, 0).taught for example in self._drawn(draw)[:count]]
+        return Support.of([taught.correction for taught in means if taught is not None])
+
+    def _drawn(self, draw: int) -> list[str]:
+        ids = np.array(self.pool.values("id"))
+        return [str(each) for each in np.random.default_rng([_SEED, draw]).permutation(ids)]
+
+    def _field(self, draw: int, partly: bool) -> str:
+        return [*PARTIAL_TRUTHS][draw % len(PARTIAL_TRUTHS)] if partly else self.truth
+
+    def _taught_by(self, examples: Sequence[str], field: str, estimator: type[Teacher], unlabelled: int = 200) -> ResCLIPModel:
+        key = (*examples, field, estimator)
         if key not in self._taught:
-            ids = np.array(self.pool.values("id"))
-            orders = [np.random.default_rng([_SEED, draw]).permutation(ids) for draw in range(draws)]
+            chosen = self.pool.select(list(examples))
             with patch("fiftyone_resclip.evidence.learning.Teacher", estimator):
-                self._taught[key] = [
-                    resclip.learn(self._learner, self.pool.select(order[:count].tolist()), self.truth, progress=False)
-                    for order in orders
-                ]
+                self._taught[key] = resclip.learn(self._learner, chosen, field, unlabelled=unlabelled, progress=False)
         return self._taught[key]
 
     def case(
@@ -116,6 +144,8 @@ class Trial:
         *,
         regions: str | None = None,
         present: str | None = None,
+        fast: bool = False,
+        **facts: Any,
     ) -> dict[str, Any]:
         """Measures a row of the table, in percent.
 
@@ -124,16 +154,18 @@ class Trial:
             models (None): one for each draw of examples; by default the one that knows the words alone
             regions (None): field of regions
             present (None): field of the classes in an image
+            fast (False): whether to use RCS alone, not the whole method
+            **facts: what else the row says
 
         Returns:
             plain JSON values
         """
-        results = [self.judged(model, regions, present) for model in models or [self.model]]
+        results = [self.judged(model, regions, present, fast) for model in models or [self.model]]
         mious, borders = ([getattr(result, name) for result in results] for name in ("miou", "boundary_miou"))
         figures = {"miou": mean(mious), "lowest": min(mious), "highest": max(mious), "boundary_iou": mean(borders)}
         rounded = {name: round(value, 2) for name, value in figures.items()}
         print(f"{self.name}: {evidence}: {rounded}", flush=True)
-        return {"classes": self.name, "evidence": evidence, "draws": len(results), **rounded}
+        return {"classes": self.name, "evidence": evidence, "draws": len(results), **rounded, **facts}
 
 
 def cases_of_complete_classes(trial: Trial, draws: int, counts: Sequence[int] = EXAMPLES) -> Iterator[dict[str, Any]]:
@@ -152,8 +184,25 @@ def cases_of_complete_classes(trial: Trial, draws: int, counts: Sequence[int] = 
     yield trial.case(
         f"{taught} + presence + regions ({_spoken(regions)})", trial.taught(count, draws), regions=regions, present="names"
     )
-    for number in counts:
-        yield trial.case(f"for comparison: closed form, {_images(number)}", trial.taught(number, draws, ClosedForm))
+
+
+def cases_of_estimators(trial: Trial, draws: int, counts: Sequence[int] = EXAMPLES) -> Iterator[dict[str, Any]]:
+    """Compares our estimator with those of others, where the examples show all classes and where they show only six of nine.
+
+    All of them learn from the same examples and unlabelled images, and label with RCS alone, which takes less time.
+    """
+    learners: Mapping[str, Callable[[int, bool], list[ResCLIPModel]]] = {
+        "ours": lambda count, partly: trial.taught(count, draws, partly=partly),
+        "closed form": lambda count, partly: trial.taught(count, draws, ClosedForm, partly=partly),
+        "head for each image": lambda count, partly: trial.heads(count, min(draws, HEAD_DRAWS), partly=partly),
+    }
+    yield trial.case("words alone, RCS only", fast=True, estimator="none: words alone", examples=0, partly=False)
+    for partly in (False, True):
+        for estimator, learn in learners.items():
+            for count in counts:
+                evidence = f"{estimator}, {_images(count)} of {'six of nine' if partly else 'all'} classes"
+                facts: dict[str, Any] = {"estimator": estimator, "examples": count, "partly": partly}
+                yield trial.case(evidence, learn(count, partly), fast=True, **facts)
 
 
 def cases_of_background(trial: Trial, without: Trial, draws: int) -> Iterator[dict[str, Any]]:
@@ -185,18 +234,40 @@ def _spoken(field: str) -> str:
 
 
 def table(cases: Sequence[Mapping[str, Any]]) -> str:
-    """Turns the results into the Markdown table of ``docs/EVIDENCE.md``.
+    """Turns the results into the Markdown tables of ``docs/EVIDENCE.md``: one of kinds of evidence, and one of estimators.
 
     Args:
         cases: rows of :meth:`Trial.case`
 
     Returns:
-        its lines
+        their lines
     """
     headers = ["classes", "evidence", "mIoU", "lowest to highest of the draws", "boundary IoU"]
     rows = [
-        [case["classes"], case["evidence"], f"{case['miou']:.1f}", _spread(case), f"{case['boundary_iou']:.1f}"] for case in cases
+        [case["classes"], case["evidence"], f"{case['miou']:.1f}", _spread(case), f"{case['boundary_iou']:.1f}"]
+        for case in cases
+        if "estimator" not in case
     ]
+    return f"{_github(rows, headers)}\n\n{_table_of_estimators([case for case in cases if 'estimator' in case])}"
+
+
+def _table_of_estimators(cases: Sequence[Mapping[str, Any]]) -> str:
+    words, learned = cases[0], cases[1:]
+    counts = sorted({case["examples"] for case in learned})
+    cells = {(case["partly"], case["estimator"], case["examples"]): _cell(case) for case in learned}
+    rows = [
+        ["six of nine" if partly else "all", estimator, draws, *(cells[partly, estimator, count] for count in counts)]
+        for partly, estimator, draws in dict.fromkeys((case["partly"], case["estimator"], case["draws"]) for case in learned)
+    ]
+    without = ["", words["estimator"], "", *[f"{words['miou']:.1f}"] * len(counts)]
+    return _github([without, *rows], ["classes in the examples", "estimator", "draws", *map(_images, counts)])
+
+
+def _cell(case: Mapping[str, Any]) -> str:
+    return f"{case['miou']:.1f} ({case['lowest']:.1f} to {case['highest']:.1f})"
+
+
+def _github(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
     return str(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
 
 
@@ -224,7 +295,8 @@ def measure(folder: Path, pool: int, test: int, draws: int, counts: Sequence[int
         return Trial(name, model, *scenes, truth)
 
     try:
-        rows = [*cases_of_complete_classes(trial(_COMPLETE, "truth", COLOURS_AND_GROUNDS), draws, counts)]
+        complete = trial(_COMPLETE, "truth", COLOURS_AND_GROUNDS)
+        rows = [*cases_of_complete_classes(complete, draws, counts), *cases_of_estimators(complete, draws, counts)]
         with_background, without = (trial(_CLOTHS, "cloths", COLOUR_CLASSES, words) for words in ("auto", None))
         return [*rows, *cases_of_background(with_background, without, draws)]
     finally:

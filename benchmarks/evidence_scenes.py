@@ -18,6 +18,11 @@ from fiftyone_resclip.vocabulary import Vocabulary
 #: The classes of each field of ground truth. In ``cloths``, all ground is background.
 TRUTHS: Mapping[str, tuple[str, ...]] = {"truth": COLOURS_AND_GROUNDS, "cloths": (*COLOUR_CLASSES, "background")}
 
+#: The same masks as ``truth``, in which three of the nine classes have no name; each class is without one in one of the fields.
+PARTIAL_TRUTHS: Mapping[str, frozenset[str]] = {
+    f"six_of_nine_{part}": frozenset(COLOURS_AND_GROUNDS[part::3]) for part in range(3)
+}
+
 _JITTER_PX, _SMOOTH_PX = 4.0, 8.0
 _PIXELS_OF_PIECE = 24**2
 
@@ -31,11 +36,15 @@ def make_dataset(folder: Path, first: int, count: int) -> fo.Dataset:
         count: number of scenes
 
     Returns:
-        the dataset, with the fields of :data:`TRUTHS`, those of :data:`REGIONS`, and ``names``, the classes in each image
+        the dataset, with the fields of :data:`TRUTHS`, of :data:`PARTIAL_TRUTHS` and of :data:`REGIONS`, and ``names``, the
+        classes in each image
     """
     dataset = fo.Dataset()
     for field, classes in TRUTHS.items():
         schema.declare_field(dataset, field, schema.mask_targets(Vocabulary.parse(list(classes))))
+    for field, nameless in PARTIAL_TRUTHS.items():
+        targets = schema.mask_targets(Vocabulary.parse(list(COLOURS_AND_GROUNDS)))
+        schema.declare_field(dataset, field, {value: name for value, name in targets.items() if name not in nameless})
     dataset.add_samples([_sample(folder, first + index) for index in range(count)], progress=False)
     return dataset
 
@@ -48,6 +57,7 @@ def _sample(folder: Path, index: int) -> fo.Sample:
         "truth": truth,
         "cloths": np.where(cloths == 255, len(TRUTHS["cloths"]), cloths).astype(np.uint8),
     }
+    masks |= dict.fromkeys(PARTIAL_TRUTHS, truth)
     masks |= {field: regions(scene, np.random.default_rng(index)) for field, regions in REGIONS.items()}
     names = [COLOURS_AND_GROUNDS[value - 1] for value in np.unique(truth)]
     return fo.Sample(str(path), names=names, **{field: fo.Segmentation(mask=mask) for field, mask in masks.items()})

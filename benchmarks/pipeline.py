@@ -12,6 +12,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -28,33 +29,37 @@ from benchmarks.timing import seconds
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.doors import own_database
+from fiftyone_resclip.fields.readers import Unreadable
 from fiftyone_resclip.labeling.batches import LabelingReport
 from fiftyone_resclip.labeling.label import label
-from fiftyone_resclip.model import ResCLIPModel, Unreadable, load_model, make_model
+from fiftyone_resclip.model import ResCLIPModel, load_model, make_model
 from fiftyone_resclip.presets import default_config
 from fiftyone_resclip.published.provenance import provenance
 from fiftyone_resclip.tiny.scenes import COLOURS_AND_GROUNDS, draw_scene
 from fiftyone_resclip.vocabulary import Vocabulary
 
-PHOTO_HW = (1200, 1600)
+#: Height and width of the photographs: two megapixels, and what a camera takes.
+PHOTOS_HW = (1200, 1600), (3000, 4000)
 _DIFFERENT = 20
 _BATCH = 4
 
 
-def photographs(folder: Path, count: int) -> list[Path]:
+def photographs(folder: Path, count: int, photo_hw: tuple[int, int] = PHOTOS_HW[0]) -> list[Path]:
     """Writes generated scenes as JPEGs.
 
     Args:
         folder: folder for the files
-        count: number of files; every twentieth is a copy
+        count: number of files; after the first twenty they repeat
+        photo_hw ((1200, 1600)): height and width of each
 
     Returns:
         the files
     """
+    folder.mkdir(exist_ok=True)
     paths = [folder / f"photo-{index:04d}.jpg" for index in range(count)]
     for index, path in enumerate(paths):
         if index < _DIFFERENT:
-            scene = draw_scene(np.random.default_rng(index), PHOTO_HW, 5)
+            scene = draw_scene(np.random.default_rng(index), photo_hw, 5)
             Image.fromarray(scene.image).save(path, quality=90)
         else:
             path.write_bytes(paths[index % _DIFFERENT].read_bytes())
@@ -92,9 +97,9 @@ class _Clocked(ResCLIPModel):
 
     seconds = 0.0
 
-    def label_maps(self, args: Sequence[Any]) -> list[LabelMap | Unreadable]:
+    def label_maps(self, args: Sequence[Any], *, whole: bool = False) -> list[LabelMap | Unreadable]:
         label_maps: list[LabelMap | Unreadable] = []
-        self.seconds += seconds(lambda: label_maps.extend(ResCLIPModel.label_maps(self, args)))
+        self.seconds += seconds(lambda: label_maps.extend(ResCLIPModel.label_maps(self, args, whole=whole)))
         return label_maps
 
 
@@ -111,13 +116,14 @@ def label_run(model: ResCLIPModel, paths: Sequence[Path], output_dir: Path | Non
     def remember(report: LabelingReport) -> None:
         held.append(resident_mib())
 
-    with _dataset(paths) as dataset:
+    with dataset_of(paths) as dataset:
         wall = seconds(lambda: label(dataset, clocked, output_dir=output_dir, batch_size=_BATCH, progress=remember))
     return Run(wall, clocked.seconds / wall, held[-1] - held[len(held) // 4])
 
 
 @contextmanager
-def _dataset(paths: Sequence[Path]) -> Iterator[fo.Dataset]:
+def dataset_of(paths: Sequence[Path]) -> Iterator[fo.Dataset]:
+    """Makes a dataset of images for as long as the block lasts."""
     dataset = fo.Dataset()
     dataset.add_samples([fo.Sample(filepath=str(path)) for path in paths], progress=False)
     try:
@@ -177,13 +183,24 @@ def table(cases: Sequence[Mapping[str, Any]]) -> str:
     Returns:
         its lines
     """
-    headers = ["network", "processors for it", "masks on disk", "masks in the database"]
-    rows = [[case["model"], case["network_threads"], *(_cell(case[kind]) for kind in ("disk", "database"))] for case in cases]
+    headers = ["photographs", "network", "processors for it", "masks on disk", "masks in the database"]
+    rows = [
+        [_by(case["photo_hw"]), case["model"], case["network_threads"], *(_cell(case[kind]) for kind in ("disk", "database"))]
+        for case in cases
+    ]
     return str(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
 
 
 def _cell(figures: Mapping[str, float]) -> str:
     return f"{figures['efficiency']:.2f}, busy {100 * figures['busy']:.0f} %"
+
+
+def _by(photo_hw: Sequence[int]) -> str:
+    return "x".join(map(str, photo_hw))
+
+
+def _is_same(case: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(case[key] == other[key] for key in ("photo_hw", "model", "network_threads"))
 
 
 def main() -> None:
@@ -192,25 +209,26 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--network", choices=("resclip-tiny", ARCHITECTURE), help="only this one; ViT-B/16 takes long on a CPU")
+    parser.add_argument("--network", choices=("resclip-tiny", ARCHITECTURE), help="only this one; other cases in the file stay")
+    parser.add_argument("--photo", choices=map(_by, PHOTOS_HW), help="only this size; other cases in the file stay")
     options = parser.parse_args()
     own_database.use()
     origin = provenance()
     all_threads, cases = torch.get_num_threads(), []
-    with tempfile.TemporaryDirectory() as folder:
-        paths = photographs(Path(folder), options.images)
-        for name, make, threads in (
-            ("resclip-tiny", tiny_model, 1),
-            ("resclip-tiny", tiny_model, all_threads),
-            (ARCHITECTURE, large_model, 1),
-        ):
-            if options.network not in (None, name):
-                continue
-            torch.set_num_threads(threads)
-            cases.append({"model": name, "network_threads": threads, **measure(make(), paths, options.rounds)})
-            print(cases[-1], flush=True)
-    about = {"images": options.images, "photo_hw": list(PHOTO_HW), "rounds": options.rounds}
-    options.file.write_text(json.dumps({**origin, **about, "cases": cases}, indent=2) + "\n", encoding="utf-8")
+    if (options.network or options.photo) and options.file.exists():
+        cases = json.loads(options.file.read_text(encoding="utf-8"))["cases"]
+    networks = (("resclip-tiny", tiny_model, 1), ("resclip-tiny", tiny_model, all_threads), (ARCHITECTURE, large_model, 1))
+    for photo_hw, (name, make, threads) in product(PHOTOS_HW, networks):
+        if options.network not in (None, name) or options.photo not in (None, _by(photo_hw)):
+            continue
+        torch.set_num_threads(threads)
+        with tempfile.TemporaryDirectory() as folder:
+            figures = measure(make(), photographs(Path(folder), options.images, photo_hw), options.rounds)
+        about = {"images": options.images, "rounds": options.rounds, "commit": origin["commit"]}
+        case = {"photo_hw": list(photo_hw), "model": name, "network_threads": threads, **figures, **about}
+        print(case, flush=True)
+        cases = [*(other for other in cases if not _is_same(other, case)), case]
+        options.file.write_text(json.dumps({**origin, "cases": cases}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

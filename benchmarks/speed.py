@@ -1,7 +1,8 @@
 """Compares the method with a plain forward pass of open_clip's image tower over the same crops, in the same batches.
 
-``python -m benchmarks.speed FILE`` writes the results as JSON and prints them as a table. It needs torch, open_clip,
-psutil and this package, no FiftyOne; ``--device cuda --precision bfloat16`` measures a GPU.
+``python -m benchmarks.speed FILE`` writes the results as JSON and prints them as a table. With ``--case`` only some cases are
+measured; the others in the file stay. It needs torch, open_clip, psutil and this package, no FiftyOne;
+``--device cuda --precision bfloat16`` measures a GPU.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
     """
     case = CASES[name]
     segmenter, image = case.segmenter(backbone, precision), case.image
-    ours = partial(segmenter.segment, [image], [case.photo_hw])
+    ours = partial(segmenter.segment, [image], [case.photo_hw], mean_only=True)  # what a mask needs
     ours()  # on a GPU, the first run finds out how large batches may be
     with calls_of(Backbone, "trunk") as calls:
         ours()
@@ -105,7 +106,7 @@ def measure(name: str, backbone: Backbone, precision: Precision, rounds: int) ->
     }
     if backbone.device.type == "cuda":  # on a CPU that others also use, only ratios are meaningful
         figures["peak_memory_mib"] = _gpu_peak_mib(ours)
-        many = partial(segmenter.segment, [image] * _GPU_IMAGES, [case.photo_hw] * _GPU_IMAGES)
+        many = partial(segmenter.segment, [image] * _GPU_IMAGES, [case.photo_hw] * _GPU_IMAGES, mean_only=True)
         many()
         figures["images_at_once"] = _GPU_IMAGES
         figures["images_per_second"] = round(_GPU_IMAGES / median(seconds(many) for _ in range(rounds)), 2)
@@ -139,7 +140,7 @@ def peak_memory(name: str, plain_shapes: Sequence[Sequence[int]] = ()) -> float:
     if plain_shapes:
         plain_forward(backbone, [torch.zeros(*shape) for shape in plain_shapes], "float32")()
     else:
-        segmenter.segment([image], [case.photo_hw])
+        segmenter.segment([image], [case.photo_hw], mean_only=True)
     return peak_mib() - before
 
 
@@ -174,6 +175,13 @@ def _row(case: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _measured_before(file: Path) -> dict[str, dict[str, Any]]:
+    """Returns the cases in a results file by name."""
+    if not file.exists():
+        return {}
+    return {figures["case"]: figures for figures in json.loads(file.read_text(encoding="utf-8"))["cases"]}
+
+
 def main() -> None:
     """Measures and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -191,19 +199,18 @@ def main() -> None:
         print(peak_memory(options.peak_memory, options.plain))
         return
     backbone = Backbone.random(ARCHITECTURE, 0, options.device)
-    cases = []
+    about = {"architecture": ARCHITECTURE, "precision": options.precision, **origin}
+    measured = _measured_before(options.file) if options.file and options.case else {}
     for name in options.case or CASES:
         figures = measure(name, backbone, options.precision, options.rounds)
         if options.device == "cpu":
             figures["peak_memory_mib"] = _in_fresh_process(name)
             figures["plain_peak_memory_mib"] = _in_fresh_process(name, figures["batches"])
-        cases.append(figures)
-        print(table(cases).splitlines()[-1], flush=True)
-    print(table(cases))
-    if options.file:
-        about = {"architecture": ARCHITECTURE, "precision": options.precision, "rounds": options.rounds}
-        content = {**about, **origin, "cases": cases}
-        options.file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        measured[name] = {**figures, "rounds": options.rounds, "commit": origin["commit"], "versions": origin["versions"]}
+        print(table([figures]).splitlines()[-1], flush=True)
+        if options.file:
+            content = {**about, "cases": [measured[case] for case in CASES if case in measured]}
+            options.file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

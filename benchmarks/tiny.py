@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.train_tiny import STAGES
+from benchmarks.train_tiny import BATCH, Schedule
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.config import Precision, ResCLIPConfig
 from fiftyone_resclip.demo import METHODS
@@ -142,8 +142,8 @@ def card(report: Mapping[str, Any]) -> str:
     template = (Path(__file__).parent / "card_template.md").read_text(encoding="utf-8")
     return template.format(
         parameters=report["parameters"] / 1e6,
-        steps=[stage.steps for stage in STAGES],
-        whole_steps=STAGES[-1].whole_steps,
+        batch=BATCH,
+        schedule=Schedule(),
         never=", ".join(sorted(f"{pattern} {colour}" for pattern, colour in NEVER_NAMED)),
         zero_shot_images=_ZERO_SHOT_IMAGES,
         dense_images=_DENSE_IMAGES,

@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from fiftyone_resclip.labeling.runs import list_runs as list_runs
     from fiftyone_resclip.labeling.runs import load_run as load_run
     from fiftyone_resclip.labeling.runs import rename_run as rename_run
+    from fiftyone_resclip.labeling.summarizing import summarize as summarize
     from fiftyone_resclip.model import load_model as load_model
     from fiftyone_resclip.presets import PRESETS as PRESETS
     from fiftyone_resclip.presets import preset as preset
     from fiftyone_resclip.segmenter import ResCLIP as ResCLIP
     from fiftyone_resclip.vocabulary import BACKGROUND_WORDS as BACKGROUND_WORDS
     from fiftyone_resclip.vocabulary import Vocabulary as Vocabulary
+
+__version__ = "0.1.0"
 
 _HOMES = {
     "clip.backbone": ("Backbone",),
@@ -45,6 +48,7 @@ _HOMES = {
     "evidence.lessons": ("delete_lesson", "list_lessons", "load_lesson", "save_lesson"),
     "labeling.label": ("label",),
     "labeling.runs": ("LabelRun", "compare_runs", "delete_run", "list_runs", "load_run", "rename_run"),
+    "labeling.summarizing": ("summarize",),
     "model": ("load_model",),
     "presets": ("PRESETS", "preset"),
     "segmenter": ("ResCLIP",),

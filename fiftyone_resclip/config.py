@@ -8,36 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from fiftyone_resclip.checks import check_known, check_positive, check_switch, check_unit, check_whole
 from fiftyone_resclip.errors import ConfigError, unknown
 
 StrategyName = Literal["vanilla", "sclip", "clearclip", "naclip"]
 ArchName = Literal["residual", "bare"]
 Remainder = Literal["stretch", "pad"]
 Precision = Literal["float32", "bfloat16", "float16"]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check_unit(name: str, value: float) -> None:
-    if not _is_number(value) or not 0 <= value <= 1:
-        raise ConfigError(f"{name} must be in [0, 1], but got {value!r}")
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not _is_number(value) or value <= 0:
-        raise ConfigError(f"{name} must be a number above 0, but got {value!r}")
-
-
-def _check_whole(name: str, value: int, least: int) -> None:
-    if not _is_number(value) or value != int(value) or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}, but got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -65,11 +46,16 @@ STRATEGIES: Mapping[str, Strategy] = {
 }
 
 
+def _check_part(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, (kind, type(None))):
+        raise ConfigError(f"{name} must be {kind.__name__}(...), a mapping of its settings or null, but got {value!r}")
+
+
 def _whole_numbers(name: str, values: object) -> tuple[int, ...]:
     if not isinstance(values, Sequence) or isinstance(values, str) or not values:
         raise ConfigError(f"{name} must be a list of at least one whole number, but got {values!r}")
     for value in values:
-        _check_whole(name, value, 1)
+        check_whole(name, value, 1)
     return tuple(int(value) for value in values)
 
 
@@ -88,8 +74,8 @@ class RCS:
     blocks: tuple[int, ...] = (6, 7, 8, 9)
 
     def __post_init__(self) -> None:
-        _check_positive("gain", self.gain)
-        _check_unit("mix", self.mix)
+        check_positive("gain", self.gain)
+        check_unit("mix", self.mix)
         object.__setattr__(self, "blocks", _whole_numbers("blocks", self.blocks))
         if len(set(self.blocks)) < len(self.blocks):
             raise ConfigError(f"blocks must be different from each other, but got {self.blocks}")
@@ -108,7 +94,7 @@ class PAMR:
     dilations: tuple[int, ...] = (8, 16)
 
     def __post_init__(self) -> None:
-        _check_whole("steps", self.steps, 0)
+        check_whole("steps", self.steps, 0)
         object.__setattr__(self, "dilations", _whole_numbers("dilations", self.dilations))
 
 
@@ -133,10 +119,12 @@ class SFR:
     pamr: PAMR | None = PAMR()
 
     def __post_init__(self) -> None:
-        _check_positive("gain", self.gain)
-        _check_unit("mix", self.mix)
-        _check_unit("threshold", self.threshold)
-        _check_positive("sigma", self.sigma)
+        check_positive("gain", self.gain)
+        check_unit("mix", self.mix)
+        check_unit("threshold", self.threshold)
+        check_positive("sigma", self.sigma)
+        check_switch("path_rule", self.path_rule)
+        _check_part("pamr", self.pamr, PAMR)
 
 
 @dataclass(frozen=True)
@@ -152,8 +140,8 @@ class Window:
     stride_px: int = 112
 
     def __post_init__(self) -> None:
-        _check_whole("crop_px", self.crop_px, 1)
-        _check_whole("stride_px", self.stride_px, 1)
+        check_whole("crop_px", self.crop_px, 1)
+        check_whole("stride_px", self.stride_px, 1)
         if self.stride_px > self.crop_px:
             raise ConfigError(
                 f"stride_px must be at most crop_px so that every pixel is covered, but got {self.stride_px} > {self.crop_px}"
@@ -202,21 +190,21 @@ class ResCLIPConfig:
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise ConfigError(unknown("strategy", self.strategy, STRATEGIES))
-        if self.arch is not None and self.arch not in get_args(ArchName):
-            raise ConfigError(unknown("arch", self.arch, get_args(ArchName)))
+        check_known("strategy", self.strategy, STRATEGIES)
+        if self.arch is not None:
+            check_known("arch", self.arch, get_args(ArchName))
         if self.arch == "bare" and not STRATEGIES[self.strategy].bare_allowed:
             raise ConfigError(f"strategy {self.strategy!r} runs with arch 'residual' only, but got 'bare'; leave arch out")
-        _check_positive("locality_sigma", self.locality_sigma)
-        _check_whole("short_side_px", self.short_side_px, 1)
-        _check_whole("max_long_side_px", self.max_long_side_px, self.short_side_px)
-        _check_positive("logit_scale", self.logit_scale)
-        _check_unit("prob_threshold", self.prob_threshold)
-        _check_unit("min_area", self.min_area)
-        for name, value, known in (("remainder", self.remainder, Remainder), ("precision", self.precision, Precision)):
-            if value not in get_args(known):
-                raise ConfigError(unknown(name, value, get_args(known)))
+        check_positive("locality_sigma", self.locality_sigma)
+        check_whole("short_side_px", self.short_side_px, 1)
+        check_whole("max_long_side_px", self.max_long_side_px, self.short_side_px)
+        check_positive("logit_scale", self.logit_scale)
+        check_unit("prob_threshold", self.prob_threshold)
+        check_unit("min_area", self.min_area)
+        check_known("remainder", self.remainder, get_args(Remainder))
+        check_known("precision", self.precision, get_args(Precision))
+        for name, kind in _PARTS.items():
+            _check_part(name, getattr(self, name), kind)
 
     @property
     def residual_arch(self) -> bool:
@@ -269,18 +257,22 @@ class ResCLIPConfig:
 _PARTS: Mapping[str, type[RCS] | type[SFR] | type[Window] | type[PAMR]] = {"rcs": RCS, "sfr": SFR, "window": Window, "pamr": PAMR}
 
 
+def _check_mapping(values: object) -> None:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"settings must be a mapping, such as {{'prob_threshold': 0.5}}, but got {values!r}")
+
+
 def _merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    _check_mapping(values)
     parts = {name: value for name, value in values.items() if isinstance(value, Mapping) and isinstance(base.get(name), Mapping)}
     return {**base, **values, **{name: _merged(base[name], value) for name, value in parts.items()}}
 
 
 def _build(cls: Any, values: Mapping[str, Any]) -> Any:
+    _check_mapping(values)
     known = {field.name for field in dataclasses.fields(cls)}
     for name in values:
         if name not in known:
             raise ConfigError(unknown(f"setting of {cls.__name__}", name, known))
     parts = {name: _build(_PARTS[name], v) if name in _PARTS and isinstance(v, Mapping) else v for name, v in values.items()}
-    for name, part in parts.items():
-        if name in _PARTS and not isinstance(part, (_PARTS[name], type(None))):
-            raise ConfigError(f"{name} must be a mapping of its settings or null, but got {part!r}")
     return cls(**parts)

@@ -62,6 +62,10 @@ DATASET_NAME = "resclip-demo"
 _INFO = "resclip_demo"
 _TRUTH = "ground_truth"
 _EXAMPLE = "example"  # tag of the scenes that are learned from
+#: Each class has its own colour in the scenes, also where it is painted.
+_PAINT = dict(
+    zip(COLOURS_AND_GROUNDS, ("#{:02x}{:02x}{:02x}".format(*rgb) for rgb in (*COLOURS.values(), *GROUNDS.values())), strict=True)
+)
 _FIRST_SCENE, _FIRST_EXAMPLE = 10_000, 15_000  # the numbers in the model card come from scenes with lower indices
 
 
@@ -124,7 +128,7 @@ def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
         DatasetError: if there is a dataset of this name that the demo did not make
     """
     dataset = _empty_dataset()
-    schema.declare_field(dataset, _TRUTH, schema.mask_targets(Vocabulary.parse(list(COLOURS_AND_GROUNDS))))
+    schema.declare_field(dataset, _TRUTH, schema.mask_targets(Vocabulary.parse(list(COLOURS_AND_GROUNDS))), _PAINT)
     scenes = [_sample(folder, f"scene-{index:03d}", _FIRST_SCENE + index) for index in range(n_images)]
     examples = [_sample(folder, f"example-{index}", _FIRST_EXAMPLE + index, [_EXAMPLE]) for index in range(N_EXAMPLES)]
     dataset.add_samples([*scenes, *examples], progress=False)
@@ -193,16 +197,14 @@ def _write(
     report = {name: _as_json(models[name], result) for name, result in results.items()}
     content = {"images": len(scenes), "classes": list(COLOURS_AND_GROUNDS), "model": "resclip-tiny", "methods": report}
     (folder / "report.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    palette = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in (*COLOURS.values(), *GROUNDS.values())]
-    rows = [_row(sample, palette) for sample in scenes.skip(1).limit(5)]
-    legend = [*zip(COLOURS_AND_GROUNDS, palette, strict=True)]
+    rows, legend = [_row(sample) for sample in scenes.skip(1).limit(5)], [*_PAINT.items()]
     pictures.overview(rows, ["image", "ground truth", *_SHOWN], legend).save(folder / "overview.png")
 
 
-def _row(sample: fo.Sample, palette: list[str]) -> list[Image.Image]:
+def _row(sample: fo.Sample) -> list[Image.Image]:
     """Returns the image, its ground truth and masks of some methods."""
     found = [masks.read_mask(sample[field]) for field in (_TRUTH, *map(field_of, _SHOWN))]
-    return [read_image(sample.filepath), *(pictures.paint(mask, palette) for mask in found)]
+    return [read_image(sample.filepath), *(pictures.paint(mask, [*_PAINT.values()]) for mask in found)]
 
 
 def _as_json(model: ResCLIPModel, result: SemanticEvaluationResults) -> dict[str, Any]:
@@ -228,7 +230,7 @@ def _farewell(folder: Path) -> str:
     return f"""
 Picture: {shown}/overview.png    Numbers: {shown}/report.json
 
-Browse it in the App:      make demo APP=1, or fiftyone-resclip demo --app
+Browse it in the App:      fiftyone-resclip demo --app
 Your own images, with real CLIP weights (open_clip fetches them once):
     import fiftyone as fo, fiftyone_resclip as resclip
     dataset = fo.Dataset.from_images_dir("/path/to/images")

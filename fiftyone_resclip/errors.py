@@ -76,4 +76,9 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{kind} {name!r} is unknown{hint} Known: {', '.join(names)}"
+    return f"{kind} {name!r} is unknown{hint} Known: {', '.join(names) or 'none'}"
+
+
+def counted(number: int, thing: str) -> str:
+    """Writes a number with its noun, such as ``"1 image"`` or ``"3 classes"``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}{'es' if thing.endswith('s') else 's'}"

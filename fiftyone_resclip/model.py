@@ -3,83 +3,39 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import fiftyone as fo
 import numpy as np
 from fiftyone.core.media import VIDEO
 from fiftyone.core.models import Model, SamplesMixin, SupportsGetItem, TorchModelMixin
-from fiftyone.utils.torch import GetItem
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.background_words import AUTO, with_chosen_background
-from fiftyone_resclip.clip.identity import identity
 from fiftyone_resclip.clip.text_cache import text_features
 from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.core.teaching import Taught
+from fiftyone_resclip.embedding import Embedder
 from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError, VocabularyError
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.exclusive import exclusive
-from fiftyone_resclip.fields.images import read_network_image, to_network
-from fiftyone_resclip.fields.private import arguments_of_apply_model, count_labels, dataset_of
-from fiftyone_resclip.presets import default_config, preset
-from fiftyone_resclip.segmenter import ImageEvidence, ResCLIP
+from fiftyone_resclip.fields.images import check_thickness, read_network_image, to_network
+from fiftyone_resclip.fields.private import arguments_of, count_labels, dataset_of
+from fiftyone_resclip.fields.readers import Picture, PictureReader, Unreadable, checked, logged, unreadable
+from fiftyone_resclip.fields.segmented import Segmented
+from fiftyone_resclip.presets import mode_of, start_config
+from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Classes, Vocabulary
 
 logger = logging.getLogger(__name__)
 
-#: Pixels of the largest image whose confidence is kept for each pixel: 8 bytes per pixel, against 2 for a summary.
-_WHOLE_PX = 2**25
-
-
-class Picture(NamedTuple):
-    """An image at network size, the output mask size, and what is known about the image."""
-
-    pixels: Tensor
-    image_hw: tuple[int, int]
-    evidence: ImageEvidence = ImageEvidence()
-
-
-class Unreadable(NamedTuple):
-    """The file of an image that could not be decoded, and the reason; it takes the place of a :class:`Picture`."""
-
-    filepath: str
-    reason: str
-
-
-class PictureReader(GetItem):  # type: ignore[misc]  # FiftyOne has no type information
-    """Reads the image of a sample in a data loader's worker; an image that can't be read does not break its batch.
-
-    Args:
-        config: determines the network size
-        patch_px: side of a patch in pixels, the minimum length of each side
-        field_mapping (None): FiftyOne's mapping, to read another field than ``filepath``
-    """
-
-    def __init__(self, config: ResCLIPConfig, patch_px: int, field_mapping: Mapping[str, str] | None = None) -> None:
-        super().__init__(field_mapping=field_mapping)
-        self.config, self.patch_px = config, patch_px
-
-    @property
-    def required_keys(self) -> list[str]:
-        """The sample fields that are read."""
-        return ["filepath"]
-
-    def __call__(self, sample_dict: Mapping[str, Any]) -> Picture | Unreadable:
-        """Reads one image."""
-        path = sample_dict["filepath"]
-        try:
-            return Picture(*read_network_image(path, self.config, self.patch_px))
-        except ImageError as error:
-            return Unreadable(path, str(error))
+_CLASSES_SHOWN = 5
 
 
 @dataclass
@@ -93,8 +49,11 @@ class ApplySettings:
     confidence_thresh: float | None = None
 
 
-class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # type: ignore[misc]
-    """ResCLIP as a FiftyOne model.
+class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Embedder, Model):  # type: ignore[misc]
+    """ResCLIP as a FiftyOne model: masks, and CLIP's own embeddings of whole images and prompts, with the same weights.
+
+    It has no ``logits`` to store, as no semantic model of FiftyOne has: a label has one vector of them, and a mask would need one
+    for each pixel. :meth:`segment` returns the probabilities of one image.
 
     Args:
         segmenter: ResCLIP with its weights and classes
@@ -109,10 +68,16 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
 
     def __init__(self, segmenter: ResCLIP) -> None:
         SamplesMixin.__init__(self)
+        Embedder.__init__(self, segmenter.backbone)
         self.segmenter = segmenter
         self.config = ApplySettings()
-        self.failures: dict[str, str] = {}
         self._skip_failures = True
+
+    def __repr__(self) -> str:
+        names = self.segmenter.vocabulary.class_names
+        shown = ", ".join(names[:_CLASSES_SHOWN]) + ", …" * (len(names) > _CLASSES_SHOWN)
+        backbone, mode = self.segmenter.backbone, mode_of(self.segmenter.config)
+        return f"ResCLIPModel({backbone.name!r}, mode {mode!r}, {backbone.device.type}, {len(names)} classes: {shown})"
 
     @property
     def mask_targets(self) -> dict[int, str]:
@@ -135,11 +100,6 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         return False
 
     @property
-    def transforms(self) -> None:
-        """None: :class:`PictureReader` does all the preprocessing."""
-        return None
-
-    @property
     def has_collate_fn(self) -> bool:
         """True: a batch stays a list, so images may differ in size."""
         return True
@@ -159,8 +119,9 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         return batch
 
     def build_get_item(self, field_mapping: Mapping[str, str] | None = None) -> PictureReader:
-        """Returns the image reader for FiftyOne's data loader."""
-        return PictureReader(self.segmenter.config, self.segmenter.backbone.patch_px, field_mapping=field_mapping)
+        """Returns the image reader for FiftyOne's data loader, within ``compute_embeddings`` the one for embeddings."""
+        reader = PictureReader(self.segmenter.config, self.segmenter.backbone.patch_px, field_mapping)
+        return reader if arguments_of("compute_embeddings") is None else self.for_embeddings(reader)
 
     def predict(self, arg: Any, sample: Any = None) -> fo.Segmentation | None:
         """Segments one image; see :meth:`predict_all`."""
@@ -178,35 +139,55 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         """
         n_classes = len(self.segmenter.vocabulary.class_names)
         outcomes = self.label_maps(args)
-        unreadable = {outcome.filepath: outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
-        self.failures |= unreadable
-        if unreadable and not self._skip_failures:
-            raise ImageError("; ".join(unreadable.values()))
+        failed = unreadable(outcomes)
+        self.failures |= failed
+        if failed and not self._skip_failures:
+            raise ImageError("; ".join(failed.values()))
         return [
             None if isinstance(outcome, Unreadable) else masks.to_segmentation(self._certain(outcome), n_classes)
             for outcome in outcomes
         ]
 
-    def label_maps(self, args: Sequence[Any]) -> list[LabelMap | Unreadable]:
+    def label_maps(self, args: Sequence[Any], *, whole: bool = False) -> list[LabelMap | Unreadable]:
         """Segments images of any sizes, without converting the results to FiftyOne labels.
 
         Args:
             args: as for :meth:`predict_all`
+            whole (False): whether the confidence of each pixel is needed
 
         Returns:
-            a :class:`LabelMap` per image, on the model's device, that of a very large image a summary; an :class:`Unreadable` is
-            logged and returned unchanged
+            a :class:`LabelMap` per image, on the model's device, with the mean confidence only unless ``whole`` or
+            ``confidence_thresh`` is set; an :class:`Unreadable` is logged and returned unchanged
         """
-        pictures = [_to_picture(arg, self.segmenter.config) for arg in args]
+        read = (Picture, Unreadable)
+        pictures = [arg if isinstance(arg, read) else _from_array(arg, self.segmenter) for arg in args]
         readable = [picture for picture in pictures if isinstance(picture, Picture)]
         sizes = [picture.image_hw for picture in readable]
-        whole_px = _WHOLE_PX if self.config.confidence_thresh is None else math.inf  # a threshold needs every pixel's confidence
+        mean_only = not whole and self.config.confidence_thresh is None  # a threshold needs every pixel's confidence
         pixels, evidence = ([getattr(picture, part) for picture in readable] for part in ("pixels", "evidence"))
-        label_maps = iter(self.segmenter.segment(pixels, sizes, whole_px=whole_px, evidence=evidence))
-        for picture in pictures:
-            if isinstance(picture, Unreadable):
-                logger.warning("Not labelled: %s", picture.reason)
+        logged(pictures)
+        label_maps = iter(self.segmenter.segment(pixels, sizes, mean_only=mean_only, evidence=evidence))
         return [picture if isinstance(picture, Unreadable) else next(label_maps) for picture in pictures]
+
+    def segment(self, image: str | Path | NDArray[np.uint8]) -> Segmented:
+        """Segments one image, without a dataset.
+
+        Args:
+            image: an image file, or an ``(H, W, 3)`` uint8 RGB array
+
+        Returns:
+            the mask, the confidence, and on request the probabilities of classes
+
+        Raises:
+            ImageError: if the file can't be read, or the array is no RGB image
+        """
+        config, patch_px = self.segmenter.config, self.segmenter.backbone.patch_px
+        if isinstance(image, (str, Path)):
+            picture = Picture(*read_network_image(image, config, patch_px))
+        else:
+            picture = _from_array(image, self.segmenter)
+        scores = self.segmenter.image_scores([picture.pixels])[0]
+        return Segmented.of(self.segmenter, self.segmenter.resized(scores, picture.pixels, picture.image_hw))
 
     def _certain(self, label_map: LabelMap) -> LabelMap:
         """Removes the labels of pixels below the confidence threshold of ``apply_model``."""
@@ -221,7 +202,7 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
         Raises:
             DatasetError: if the field holds masks of other classes that would get wrong names, or a labelling run fills it
         """
-        call = arguments_of_apply_model()
+        call = arguments_of("apply_model")
         if call is not None:
             self._skip_failures = call["skip_failures"]
             prefix = "frames." if call["samples"].media_type == VIDEO else ""
@@ -247,7 +228,7 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Model):  # ty
 
 
 def load_model(
-    name: str = "resclip-vit-b-16",
+    name: str | Path = "resclip-vit-b-16",
     classes: Classes | None = None,
     *,
     background: str | None = None,
@@ -264,7 +245,8 @@ def load_model(
         classes (None): required: names, ``{"class": ["phrase", ...]}``, or a text file; see :meth:`Vocabulary.parse`
         background (None): the class that uncertain pixels get; by default they stay unlabelled. ``"auto"`` (unless it is a
             class) adds a class ``"background"`` with words for the rest of the picture; it helps if the classes do not cover it
-        preset_name (None): published settings to start from; by default those of ``ade20k``
+        preset_name (None): a mode such as ``"fast"``, which varies the model's own settings, or the published settings of a
+            benchmark, such as ``"voc21"``; by default the model's own, which are those of ``ade20k`` except for ``resclip-tiny``
         pretrained (None): a tag of open_clip or a checkpoint file
         device (None): where to run; by default a GPU if there is one
         taught (None): what examples taught, from :func:`fiftyone_resclip.load_lesson`; classes are matched by name
@@ -276,7 +258,8 @@ def load_model(
 
     Raises:
         VocabularyError: if the classes are missing, blank or repeated
-        ConfigError: if a preset or setting is unknown or out of range, or ``taught`` was learned with other weights or settings
+        ConfigError: if a preset, setting or device is unknown or out of range, or ``taught`` is nothing that was learned, or was
+            learned with other weights or settings
         BackboneError: if the model or its weights can't be loaded
     """
     if classes is None:
@@ -287,7 +270,9 @@ def load_model(
     chooses = background == AUTO and AUTO not in vocabulary.class_names
     if not chooses:
         vocabulary = Vocabulary.parse(vocabulary, background)
-    config = (preset(preset_name) if preset_name else default_config(name)).varied(settings)
+    config = start_config(str(name), preset_name).varied(settings)
+    if not isinstance(taught, Taught | None):
+        raise ConfigError(f"taught must come from load_lesson() or be the `taught` of a model, but got {taught!r}")
     backbone = Backbone.load(name, pretrained, device)
     return make_model(backbone, with_chosen_background(backbone, vocabulary) if chooses else vocabulary, config, taught)
 
@@ -307,16 +292,32 @@ def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig
     Raises:
         ConfigError: if examples taught another model, or with other settings of the last block
     """
-    if taught is not None and taught.weights != identity(backbone):
-        raise ConfigError(f"examples taught a model with other weights than {backbone.name!r}; learn again with this model")
+    if len(vocabulary.class_names) == 1:
+        logger.warning(
+            "%r is the only class, so every pixel gets it; name what else is in the pictures, such as 'everything else', or let "
+            "background='auto' choose words for it",
+            vocabulary.class_names[0],
+        )
     features = text_features(backbone, vocabulary.flat_phrases)
     return ResCLIPModel(ResCLIP(backbone, vocabulary, config, features, taught))
 
 
-def _to_picture(arg: Any, config: ResCLIPConfig) -> Picture | Unreadable:
-    if isinstance(arg, (Picture, Unreadable)):
-        return arg
-    image: NDArray[np.uint8] = np.asarray(arg)
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ImageError(f"an image must be (H, W, 3) uint8, but got {image.shape} {image.dtype}")
-    return Picture(to_network(image, config), (image.shape[0], image.shape[1]))
+def checked_model(model: object) -> ResCLIPModel:
+    """Refuses what is not a model of ours, such as its name, before anything happens.
+
+    Raises:
+        ConfigError: if it is something else
+    """
+    if not isinstance(model, ResCLIPModel):
+        raise ConfigError(f"model must come from load_model(name, classes), but got {model!r}")
+    return model
+
+
+def _from_array(array: Any, segmenter: ResCLIP) -> Picture:
+    image = checked(array)
+    image_hw = image.shape[0], image.shape[1]
+    try:
+        check_thickness(image_hw, segmenter.config, segmenter.backbone.patch_px)
+    except ImageError as error:
+        raise ImageError(f"an image can't be used: {error}") from error
+    return Picture(to_network(image, segmenter.config), image_hw)

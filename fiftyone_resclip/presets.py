@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fiftyone_resclip.checks import check_known
 from fiftyone_resclip.config import RCS, SFR, ResCLIPConfig, Window
-from fiftyone_resclip.errors import ConfigError, unknown
 
 
 class Mode(NamedTuple):
@@ -35,6 +35,14 @@ MODES: Mapping[str, Mode] = {
         }.items()
     },
 }
+
+
+def mode_of(config: ResCLIPConfig) -> str:
+    """Returns the mode whose settings a config has, the one with the most of them; ``"own"`` if it is none of :data:`MODES`."""
+    fitting = [name for name, mode in MODES.items() if config.varied(mode.settings) == config]
+    if config.rcs is None or config.sfr is None:  # "full" asks for both, without changing a setting
+        fitting.remove("full")
+    return max(fitting, key=lambda name: len(MODES[name].settings), default="own")
 
 
 def _published(prob: float, draft: float, rcs_mix: float, sfr_gain: float, sfr_mix: float, **rest: Any) -> ResCLIPConfig:
@@ -71,8 +79,7 @@ def preset(name: str) -> ResCLIPConfig:
     Source:
         ResCLIP (CVPR 2025), the settings behind its reported numbers
     """
-    if name not in PRESETS:
-        raise ConfigError(unknown("preset", name, PRESETS))
+    check_known("preset", name, PRESETS)
     return PRESETS[name]
 
 
@@ -98,3 +105,20 @@ TINY = ResCLIPConfig(window=Window(96, 48), short_side_px=144)
 def default_config(model: str) -> ResCLIPConfig:
     """Returns the settings a model starts from: those of ``ade20k``, with smaller windows for ``resclip-tiny``."""
     return TINY if model == "resclip-tiny" else preset("ade20k")
+
+
+def start_config(model: str, name: str | None) -> ResCLIPConfig:
+    """Returns the settings that a user starts from.
+
+    Args:
+        model: name of the model
+        name: a mode of :data:`MODES`, which varies the settings of the model, the published settings of a benchmark, or ``None``
+            for those of the model
+
+    Raises:
+        ConfigError: if there is no such mode or benchmark; the message suggests the nearest name
+    """
+    if name is None:
+        return default_config(model)
+    check_known("preset", name, {**MODES, **PRESETS})
+    return default_config(model).varied(MODES[name].settings) if name in MODES else PRESETS[name]

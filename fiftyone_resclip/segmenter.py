@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,10 +12,11 @@ from torch.nn import functional
 
 from fiftyone_resclip.clip.backbone import Backbone, Trunk
 from fiftyone_resclip.clip.batching import Batches
+from fiftyone_resclip.clip.identity import identity
 from fiftyone_resclip.config import STRATEGIES, ResCLIPConfig
 from fiftyone_resclip.core.attention import attention_map, locality_bias
 from fiftyone_resclip.core.feedback import feedback_map
-from fiftyone_resclip.core.kernels import attend, refined_scores, stitch
+from fiftyone_resclip.core.kernels import attend, refined_scores, stitch, winners
 from fiftyone_resclip.core.labels import LabelMap, label_map
 from fiftyone_resclip.core.residual import residual_map
 from fiftyone_resclip.core.teaching import Taught
@@ -57,7 +57,7 @@ class ResCLIP:
 
     Raises:
         ConfigError: if the backbone has too few blocks for the config, a window is smaller than a patch, or ``taught`` comes from
-            other settings of the last block
+            other weights or other settings of the last block
         ShapeError: if ``text_features`` does not have one row per phrase with the width of the backbone's features
 
     Source:
@@ -90,11 +90,7 @@ class ResCLIP:
 
     def _corrected(self, taught: Taught) -> Words:
         """Adds what examples taught to the words."""
-        if taught.correction.weights.shape[1] != self.backbone.feature_width or taught.settings != self.config.last_block:
-            raise ConfigError(
-                "what was learned from examples needs the same weights and settings of the last block, but they were "
-                f"{taught.settings}; learn again with this model"
-            )
+        taught.check(self.config.last_block, identity(self.backbone))
         rows = list(self.vocabulary.phrase_classes)
         weights, bias = (part[rows].to(self.backbone.device) for part in taught.for_classes(self.vocabulary.class_names))
         return Words(self.text_features + weights, bias)
@@ -199,7 +195,7 @@ class ResCLIP:
         images: Sequence[Tensor],
         out_sizes: Sequence[tuple[int, int]] | None = None,
         *,
-        whole_px: float = math.inf,
+        mean_only: bool = False,
         evidence: Sequence[ImageEvidence] | None = None,
     ) -> list[LabelMap]:
         """Segments images of any sizes; the results do not depend on how images are batched.
@@ -207,8 +203,8 @@ class ResCLIP:
         Args:
             images: each ``(3, H, W)`` uint8, already at network size
             out_sizes (None): height and width of each result; by default the size of the image
-            whole_px (inf): a result with more pixels than this is a summary: no phrases, and only the mean confidence; a result
-                with regions is always whole
+            mean_only (False): whether to compute only what a mask needs, the labels and their mean confidence, which is faster
+                and takes a quarter of the memory; a result with regions is always whole
             evidence (None): what is known about each image
 
         Returns:
@@ -221,7 +217,7 @@ class ResCLIP:
         known = evidence or [ImageEvidence()] * len(images)
         every = zip(self.image_scores(images, [each.present for each in known]), images, sizes, known, strict=True)
         return [
-            self.label(self.resized(scores, image, out_hw), summary=math.prod(out_hw) > whole_px, regions=regions)
+            self.label(self.resized(scores, image, out_hw), mean_only=mean_only, regions=regions)
             for scores, image, out_hw, (_, regions) in every
         ]
 
@@ -344,12 +340,12 @@ class ResCLIP:
             return scores.resized(out_hw)
         return refined_scores(scores, self.backbone.normalise(image[None])[0], out_hw, setting)
 
-    def label(self, scores: Scores, *, summary: bool = False, regions: Regions | None = None) -> LabelMap:
+    def label(self, scores: Scores, *, mean_only: bool = False, regions: Regions | None = None) -> LabelMap:
         """Computes the label, confidence and winning phrase of each pixel.
 
         Args:
             scores: cosines at the size of the result
-            summary (False): whether to compute only the labels and the mean confidence; not with regions
+            mean_only (False): whether to compute only the labels and the mean confidence; not with regions
             regions (None): regions that vote, at the size of the result
 
         Returns:
@@ -359,7 +355,8 @@ class ResCLIP:
         deciding: dict[str, Any] = {
             "logit_scale": config.logit_scale, "threshold": config.prob_threshold, "fallback": self.vocabulary.fallback
         }  # fmt: skip
-        found = label_map(scores, classes, min_area=config.min_area, summary=summary and regions is None, **deciding)
+        mean_only = mean_only and regions is None
+        found = label_map(scores, classes, min_area=config.min_area, mean_only=mean_only, find=winners, **deciding)
         return found if regions is None else painted(found, vote(scores, classes, regions, **deciding), regions)
 
 

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from fiftyone_resclip.errors import ConfigError, VocabularyError, unknown
+from fiftyone_resclip.checks import check_known
+from fiftyone_resclip.errors import VocabularyError
 from fiftyone_resclip.text_files import read_text
 
 Classes: TypeAlias = "Vocabulary | Mapping[str, Sequence[str] | str] | Sequence[str] | str | Path"
 
-_PUBLISHED: Mapping[str, list[list[str]]] = json.loads((Path(__file__).parent / "phrases.json").read_text(encoding="utf-8"))
+#: Phrases of each class of the published benchmarks, by name.
+PUBLISHED: Mapping[str, list[list[str]]] = json.loads((Path(__file__).parent / "phrases.json").read_text(encoding="utf-8"))
 
 #: Words for what is not an object: the published background class of VOC and COCO-Object.
-BACKGROUND_WORDS: tuple[str, ...] = tuple(_PUBLISHED["voc21"][0])
+BACKGROUND_WORDS: tuple[str, ...] = tuple(PUBLISHED["voc21"][0])
 
 #: Ready-made lists of background words, by name.
 BACKGROUNDS: Mapping[str, tuple[str, ...]] = {
@@ -31,9 +33,13 @@ BACKGROUNDS: Mapping[str, tuple[str, ...]] = {
 
 _LINE_ENDS = "\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 
-#: A character of a text, a line end, or a backslash and the character that it makes an ordinary one.
-_PIECE = re.compile(r"\\[\\,:#\s]|\r\n|.", re.DOTALL)
-_NEEDS_BACKSLASH = re.compile(rf"[\\,:#{_LINE_ENDS}]|\A\s|\s\Z")
+#: A character of a text, a line end, or a backslash and the sign that it makes an ordinary one.
+_PIECE = re.compile(r"\\[^\w]|\r\n|.", re.DOTALL)
+#: What starts a line of a list: a dash, star, dot or number, and a space.
+_BULLET = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+")
+_NEEDS_BACKSLASH = re.compile(rf"[\\,:#;{_LINE_ENDS}]|\A\s|\s\Z|\A[\[{{]|\A[-*•](?=\s)|(?<=\d)[.)](?=\s)")
+#: Files with classes are read only if they are plain text; these are not, or have a grammar of their own.
+_OTHER_FILES = {".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml", ".xml", ".xls", ".xlsx", ".md", ".pdf"}
 
 
 class _Entry(NamedTuple):
@@ -59,6 +65,8 @@ class Vocabulary:
     background: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", _as_tuple(self.class_names))
+        object.__setattr__(self, "phrases", tuple(map(_as_tuple, self.phrases)))
         if not self.class_names:
             raise VocabularyError("classes must name at least one class, but got none; pass classes=['road', 'sky', ...]")
         if len(self.phrases) != len(self.class_names):
@@ -86,11 +94,11 @@ class Vocabulary:
         """The class index that uncertain pixels get: the background class, or -1 for unlabelled."""
         return -1 if self.background is None else self.class_names.index(self.background)
 
-    def with_background(self, words: Sequence[str], name: str = "background") -> Vocabulary:
+    def with_background(self, words: Sequence[str] | str, name: str = "background") -> Vocabulary:
         """Adds a background class, for pixels of no other class and for uncertain pixels.
 
         Args:
-            words: its phrases; words that another class already has are skipped
+            words: its phrases, a list or a text with commas; words that another class already has are skipped
             name ("background"): its name
 
         Returns:
@@ -99,8 +107,31 @@ class Vocabulary:
         Raises:
             VocabularyError: if a class has that name already, or no words remain
         """
-        left = tuple(word for word in words if word not in self.flat_phrases)
+        heard = set(map(_heard, self.flat_phrases))
+        left = tuple(word for word in _phrases(words) if _heard(word) not in heard)
         return Vocabulary((*self.class_names, name), (*self.phrases, left), name)
+
+    def without(self, name: str) -> Vocabulary:
+        """Returns the vocabulary without a class; without its background class, uncertain pixels stay unlabelled."""
+        left = {known: words for known, words in zip(self.class_names, self.phrases, strict=True) if known != name}
+        return Vocabulary(tuple(left), tuple(left.values()), None if self.background == name else self.background)
+
+    def extended(self, other: Vocabulary) -> Vocabulary:
+        """Adds the classes of another vocabulary, and its phrases for classes that both have.
+
+        Args:
+            other: phrases that this vocabulary has already, in whatever class, are not added
+
+        Returns:
+            the vocabulary; the new classes are last, and the background is this one's if it has one
+        """
+        known, words = set(self.flat_phrases), dict(zip(self.class_names, self.phrases, strict=True))
+        for name, phrases in zip(other.class_names, other.phrases, strict=True):
+            new = tuple(phrase for phrase in phrases if phrase not in known)
+            if new:
+                words[name] = (*words.get(name, ()), *new)
+        background = self.background or (other.background if other.background in words else None)
+        return Vocabulary(tuple(words), tuple(words.values()), background)
 
     def to_text(self) -> str:
         """Returns the classes as text, one per line, with a backslash before each comma, colon and ``#`` of a name.
@@ -118,15 +149,17 @@ class Vocabulary:
         """Reads classes from text.
 
         Args:
-            text: one class per line, or several separated by commas; ``car: car, sedan, taxi`` gives synonyms, and ``#`` starts a
-                comment. A backslash before ``,``, ``:``, ``#`` or another backslash makes it part of the name
+            text: one class per line, or several separated by commas; ``car: car, sedan, taxi`` gives synonyms, ``#`` starts a
+                comment, and lines may start with ``-``, ``*`` or a number, as in a list. A backslash before a sign makes it part
+                of the name
             background (None): the class that uncertain pixels get
 
         Returns:
             the vocabulary
 
         Raises:
-            VocabularyError: if a class or phrase is blank or repeated, or if there are no classes
+            VocabularyError: if a class or phrase is blank or repeated, two classes share a phrase, there are no classes, or the
+                text has semicolons or is JSON
         """
         if not isinstance(text, str):
             raise VocabularyError(f"classes must be text, but got {type(text).__name__}")
@@ -137,28 +170,28 @@ class Vocabulary:
         """Reads classes in any of the forms that users may pass.
 
         Args:
-            classes: a list of names; a mapping of names to phrases; a text as in :meth:`from_text`; the path of a file with such
-                a text, as a ``Path`` or as one line that ends in ``.txt``; or a vocabulary
+            classes: a list of names; a mapping of names to phrases, each a list or a text with commas; a text as in
+                :meth:`from_text`; the path of a file with such a text, as a ``Path`` or as one line that ends in ``.txt`` or
+                starts like a path; or a vocabulary
             background (None): the class that uncertain pixels get
 
         Returns:
             the vocabulary
 
         Raises:
-            VocabularyError: if a class or phrase is blank or repeated, if there are no classes, or if the file can't be read; for
-                a file, the message gives the line but never quotes it
+            VocabularyError: if a class or phrase is blank or repeated, two classes share a phrase, there are no classes, they
+                have no order, or the file can't be read; for a file, the message gives the line but never quotes it
         """
         if isinstance(classes, Vocabulary):
             return classes if background is None else replace(classes, background=background)
         if isinstance(classes, Path) or (isinstance(classes, str) and _is_path(classes)):
-            return cls._from_entries(_entries_of_file(Path(classes)), background)
+            return cls._from_entries(_entries_of_file(Path(str(classes).strip())), background)
         if isinstance(classes, str):
             return cls.from_text(classes, background)
         if isinstance(classes, Mapping):
-            return cls._from_pairs([(name, _as_list(phrases)) for name, phrases in classes.items()], background)
-        if not isinstance(classes, Iterable):
-            raise VocabularyError(f"classes must be names, a mapping or a text file, but got {type(classes).__name__}")
-        return cls._from_pairs([(name, [name]) for name in classes], background)
+            pairs = zip(_in_order("classes", list(classes)), map(_phrases, classes.values()), strict=True)
+            return cls._from_pairs(list(pairs), background)
+        return cls._from_pairs([(name, [name]) for name in _in_order("classes", classes)], background)
 
     @classmethod
     def preset(cls, name: str) -> Vocabulary:
@@ -173,24 +206,34 @@ class Vocabulary:
         Raises:
             ConfigError: if there is no such benchmark; the message suggests the nearest name
         """
-        if name not in _PUBLISHED:
-            raise ConfigError(unknown("vocabulary", name, _PUBLISHED))
-        phrases = tuple(tuple(words) for words in _PUBLISHED[name])
+        check_known("vocabulary", name, PUBLISHED)
+        phrases = tuple(tuple(words) for words in PUBLISHED[name])
         names = tuple("background" if words == BACKGROUND_WORDS else words[0] for words in phrases)
         return cls(names, phrases, "background" if names[0] == "background" else None)
 
     @classmethod
     def _from_pairs(cls, pairs: Sequence[tuple[str, Sequence[str]]], background: str | None) -> Vocabulary:
-        for text in (t for name, phrases in pairs for t in (name, *phrases)):
-            if not isinstance(text, str):
-                raise VocabularyError(f"classes and phrases must be text, but got {text!r} ({type(text).__name__})")
         names = tuple(name.strip() for name, _ in pairs)
         phrases = tuple(tuple(phrase.strip() for phrase in phrases) for _, phrases in pairs)
-        return cls(names, phrases, background)
+        return cls(names, phrases, background)._without_shared_phrases()
 
     @classmethod
     def _from_entries(cls, entries: Sequence[_Entry], background: str | None) -> Vocabulary:
-        return cls(tuple(entry.name for entry in entries), tuple(tuple(entry.phrases) for entry in entries), background)
+        names = tuple(entry.name for entry in entries)
+        return cls(names, tuple(tuple(entry.phrases) for entry in entries), background)._without_shared_phrases()
+
+    def _without_shared_phrases(self) -> Vocabulary:
+        """Refuses a phrase of two classes, of which the second would never win. A published list of words has one: "bed"."""
+        owners: dict[str, str] = {}
+        for name, phrases in zip(self.class_names, self.phrases, strict=True):
+            for phrase in phrases:
+                owner = owners.setdefault(_heard(phrase), name)
+                if owner != name:
+                    raise VocabularyError(
+                        f"a phrase must belong to one class, but {phrase!r} belongs to {owner!r} and {name!r} (CLIP ignores "
+                        "capitals); remove one"
+                    )
+        return self
 
 
 def split_words(text: str) -> list[str]:
@@ -205,24 +248,56 @@ def split_words(text: str) -> list[str]:
     return [_joined(part) for part in _split(_PIECE.findall(text), ",")]
 
 
-def _as_list(phrases: object) -> list[str]:
-    return list(phrases) if isinstance(phrases, Iterable) and not isinstance(phrases, str) else [phrases]  # type: ignore[list-item]
+def _as_tuple(texts: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        raise VocabularyError("classes and their phrases must be tuples of text, but got text; use Vocabulary.parse")
+    return tuple(texts)
+
+
+def _phrases(phrases: object) -> list[str]:
+    return split_words(phrases) if isinstance(phrases, str) else _in_order("phrases", phrases)
+
+
+def _in_order(kind: str, texts: object) -> list[str]:
+    if isinstance(texts, Set) and not isinstance(texts, KeysView):
+        raise VocabularyError(f"{kind} must have an order, but got a {type(texts).__name__}; pass a list")
+    if not isinstance(texts, Iterable) or isinstance(texts, bytes):
+        raise VocabularyError(f"{kind} must be a list, a text or a mapping, but got {texts!r} ({type(texts).__name__})")
+    found = list(texts)
+    for text in found:
+        if not isinstance(text, str):
+            raise VocabularyError(f"classes and phrases must be text, but got {text!r} ({type(text).__name__})")
+    return found
+
+
+def _heard(phrase: str) -> str:
+    """Returns what CLIP's tokenizer makes of a phrase: it ignores capitals and the width of spaces."""
+    return " ".join(phrase.lower().split())
 
 
 def _is_path(text: str) -> bool:
-    return text.strip().endswith(".txt") and len(text.strip().splitlines()) == 1
+    line = text.strip()
+    is_line = len(line.splitlines()) == 1 and "," not in line
+    return is_line and (Path(line).suffix.lower() in {".txt", *_OTHER_FILES} or line.startswith(("/", "./", "../", "~/")))
 
 
 def _escaped(name: str) -> str:
     return _NEEDS_BACKSLASH.sub(lambda found: "\\" + found.group(), name)
 
 
-def _entries(text: str) -> list[_Entry]:
+def _entries(text: str, source: str = "the text of classes") -> list[_Entry]:
+    if text.lstrip().startswith(("[", "{")):
+        raise VocabularyError(f"{source} must have one class per line, such as 'car: car, sedan', but is JSON or Python")
     entries: list[_Entry] = []
     for number, line in enumerate(_split(_PIECE.findall(text), _LINE_ENDS), start=1):
-        content = line[: line.index("#")] if "#" in line else line
+        content = _without_bullet(line[: line.index("#")] if "#" in line else line)
         if not _joined(content):
             continue
+        if ";" in content:
+            raise VocabularyError(
+                f"{source} must separate classes by commas or line ends, but line {number} has a semicolon; write a comma, or "
+                "\\; if it belongs to a name"
+            )
         if ":" in content:
             colon = content.index(":")
             phrases = [_joined(part) for part in _split(content[colon + 1 :], ",")]
@@ -230,6 +305,11 @@ def _entries(text: str) -> list[_Entry]:
         else:
             entries.extend(_Entry(number, name, [name]) for name in map(_joined, _split(content, ",")))
     return entries
+
+
+def _without_bullet(pieces: list[str]) -> list[str]:
+    bullet = _BULLET.match("".join(pieces))  # a piece with a backslash is no bullet, so pieces are characters here
+    return pieces[bullet.end() :] if bullet else pieces
 
 
 def _split(pieces: Iterable[str], separators: str) -> list[list[str]]:
@@ -253,12 +333,20 @@ def _entries_of_file(path: Path) -> list[_Entry]:
 
     Its errors never quote a line: the App reads files of its server for users who may not be allowed to see them.
     """
+    if path.suffix.lower() in _OTHER_FILES:
+        raise VocabularyError(
+            f"class file {str(path)!r} must be plain text with one class per line, such as 'car: car, sedan', but it ends in "
+            f"{path.suffix}; save it as .txt"
+        )
     try:
-        entries = _entries(read_text(path.expanduser()))
+        text = read_text(path.expanduser())
     except ValueError as error:
         raise VocabularyError(f"class file {str(path)!r} must be a readable UTF-8 text file, but {error}") from error
+    entries = _entries(text, f"class file {str(path)!r}")
     lines: dict[str, int] = {}
+    owners: dict[str, int] = {}
     for line, name, phrases in entries:
+        taken = [owners[_heard(phrase)] for phrase in phrases if _heard(phrase) in owners]
         fault = None
         if not (name.strip() and all(phrase.strip() for phrase in phrases)):
             fault = "has a blank class or phrase"
@@ -266,9 +354,12 @@ def _entries_of_file(path: Path) -> list[_Entry]:
             fault = "has a phrase twice"
         elif name in lines:
             fault = f"repeats the class of line {lines[name]}"
+        elif taken:
+            fault = f"has a phrase of line {taken[0]}"
         if fault:
             raise VocabularyError(f"class file {str(path)!r} must have different classes and phrases, but line {line} {fault}")
         lines[name] = line
+        owners |= dict.fromkeys(map(_heard, phrases), line)
     return entries
 
 

@@ -19,6 +19,7 @@ os.environ.update(
     FIFTYONE_SHOW_PROGRESS_BARS="false",
     FIFTYONE_PLUGINS_DIR=str(_HOME / "plugins"),
     FIFTYONE_MODEL_ZOO_DIR=str(_HOME / "zoo"),
+    FIFTYONE_EVALUATION_CONFIG_PATH=str(_HOME / "evaluation_config.json"),
     FIFTYONE_DEFAULT_DATASET_DIR=str(_HOME / "datasets"),
     FIFTYONE_RESCLIP_CACHE=str(_HOME / "cache"),
     HF_HUB_OFFLINE="1",
@@ -40,7 +41,7 @@ from fiftyone_resclip.fields import schema
 from fiftyone_resclip.model import ResCLIPModel, load_model
 from fiftyone_resclip.tiny.scenes import COLOURS, GROUNDS, class_map, draw_scene
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # processes that share the tests also share the processors
 
 CLASSES = (*(f"{colour} cloth" for colour in COLOURS), *GROUNDS)
 

@@ -93,7 +93,13 @@ def test_each_strategy_has_the_architecture_it_was_published_with(name: Any) -> 
         (lambda: Window(100, 200), "stride_px must be at most crop_px"),
         (lambda: ResCLIPConfig.from_dict({"prob_thresold": 0.1}), "did you mean 'prob_threshold'?"),
         (lambda: ResCLIPConfig.from_dict({"sfr": {"mx": 0.1}}), "setting of SFR 'mx' is unknown; did you mean 'mix'?"),
-        (lambda: ResCLIPConfig.from_dict({"sfr": 3}), "sfr must be a mapping of its settings or null, but got 3"),
+        (lambda: ResCLIPConfig.from_dict({"sfr": 3}), r"sfr must be SFR\(...\), a mapping of its settings or null, but got 3"),
+        (lambda: ResCLIPConfig(rcs="no"), r"rcs must be RCS\(...\), a mapping of its settings or null, but got 'no'"),  # type: ignore[arg-type]
+        (lambda: SFR(pamr=3), r"pamr must be PAMR\(...\), a mapping of its settings or null, but got 3"),  # type: ignore[arg-type]
+        (lambda: SFR(path_rule="no"), "path_rule must be True or False, but got 'no'"),  # type: ignore[arg-type]
+        (lambda: ResCLIPConfig.from_dict(3), "settings must be a mapping, such as .*, but got 3"),  # type: ignore[arg-type]
+        (lambda: ResCLIPConfig().varied([]), "settings must be a mapping, such as .*, but got \\[\\]"),  # type: ignore[arg-type]
+        (lambda: preset([]), "preset \\[\\] is unknown"),  # type: ignore[arg-type]
     ],
 )
 def test_bad_settings_are_refused_with_a_remedy(make: Any, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -151,7 +152,8 @@ def test_a_confidence_threshold_removes_pixels_and_never_whole_masks(make_datase
     dataset = make_dataset(2)
     model = load_model("resclip-tiny", CLASSES, device="cpu")
     dataset.apply_model(model, label_field="all")
-    certain = model.label_maps([model.build_get_item()({"filepath": dataset.first().filepath})])[0].confidence.numpy()
+    picture = model.build_get_item()({"filepath": dataset.first().filepath})
+    certain = model.segmenter.segment([picture.pixels], [picture.image_hw])[0].confidence.numpy()
     threshold = float(np.median(certain))
     dataset.apply_model(model, label_field="certain", confidence_thresh=threshold)
     dataset.apply_model(model, label_field="none", confidence_thresh=1.0)
@@ -160,16 +162,6 @@ def test_a_confidence_threshold_removes_pixels_and_never_whole_masks(make_datase
     assert 0 < (first.certain.mask == 0).mean() < 1
     assert dataset.count("none") == 2
     assert model.config.confidence_thresh is None
-
-
-def test_a_confidence_threshold_removes_pixels_of_very_large_images(
-    make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset, model = make_dataset(1), load_model("resclip-tiny", CLASSES, device="cpu")
-    dataset.apply_model(model, label_field="all", confidence_thresh=0.2)
-    monkeypatch.setattr("fiftyone_resclip.model._WHOLE_PX", 16)
-    dataset.apply_model(model, label_field="large", confidence_thresh=0.2)
-    np.testing.assert_array_equal(dataset.first().large.mask, dataset.first().all.mask)
 
 
 def test_apply_model_raises_at_a_broken_file_if_failures_are_not_to_be_skipped(
@@ -208,3 +200,64 @@ def test_bad_arguments_are_refused_before_weights_are_loaded(
 ) -> None:
     with pytest.raises(error, match=message):
         load_model("resclip-vit-b-16", **options)
+
+
+def test_one_image_without_a_dataset(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(1)
+    dataset.apply_model(fast_model, label_field="pred")
+    path, label = dataset.first().filepath, dataset.first().pred
+    found = fast_model.segment(path)
+    np.testing.assert_array_equal(found.mask, label.mask)
+    assert round(float(found.confidence.mean()), 4) == label.confidence
+    assert found.class_names == CLASSES
+    np.testing.assert_array_equal(fast_model.segment(np.asarray(read_image(path))).mask, found.mask)
+    probabilities = found.probabilities()
+    assert probabilities.shape == (9, *found.mask.shape)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(axis=0) + 1, found.mask)
+    np.testing.assert_allclose(probabilities.max(axis=0), found.confidence, atol=1e-6)
+    np.testing.assert_array_equal(found.probabilities("snow", "red cloth"), probabilities[[8, 0]])
+    assert re.fullmatch(r"Segmented\(96x128, mean confidence 0\.\d+, \w+.* \d+\.\d%.*\)", repr(found))
+    with pytest.raises(VocabularyError, match="did you mean 'snow'"):
+        found.probabilities("snwo")
+
+
+def test_with_synonyms_a_class_is_as_likely_as_its_likeliest_phrase(make_dataset: MakeDataset) -> None:
+    model = load_model("resclip-tiny", {"cloth": ["red cloth", "blue cloth"], "ground": "snow"}, sfr=None, device="cpu")
+    found = model.segment(Path(make_dataset(1).first().filepath))
+    probabilities = found.probabilities()
+    assert (probabilities.sum(axis=0) < 1).any()
+    np.testing.assert_allclose(probabilities.max(axis=0), found.confidence, atol=1e-6)
+
+
+def test_one_image_that_can_not_be_read_is_refused(fast_model: ResCLIPModel, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="must be a readable image"):
+        fast_model.segment(tmp_path / "none.png")
+    with pytest.raises(ImageError, match=r"an image must be \(H, W, 3\) uint8, but got \(4, 4\)"):
+        fast_model.segment(np.zeros((4, 4), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "mode"),
+    [
+        ({}, "full"),
+        ({"sfr": None}, "fast"),
+        ({"rcs": None}, "own"),
+        ({"rcs": None, "sfr": None}, "naclip"),
+        ({"rcs": None, "sfr": None, "pamr": {"steps": 10}}, "sharp"),
+        ({"rcs": None, "sfr": None, "strategy": "vanilla"}, "vanilla"),
+    ],
+)
+def test_its_repr_says_model_mode_device_and_classes(options: dict[str, Any], mode: str) -> None:
+    model = load_model("resclip-tiny", [*CLASSES], device="cpu", **options)
+    shown = "red cloth, orange cloth, yellow cloth, green cloth, blue cloth, …"
+    assert repr(model) == f"ResCLIPModel('resclip-tiny', mode '{mode}', cpu, 9 classes: {shown})"
+
+
+def test_logits_can_not_be_stored_as_with_fiftyones_own_semantic_models(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel
+) -> None:
+    dataset = make_dataset(1)
+    with pytest.raises(ValueError, match="does not expose logits"):
+        dataset.apply_model(fast_model, label_field="pred", store_logits=True)
+    assert "pred" not in dataset.get_field_schema()

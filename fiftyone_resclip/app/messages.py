@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from fiftyone.operators import types
@@ -70,19 +70,32 @@ def warn(inputs: types.Object, name: str, text: str) -> types.Property:
     return inputs.view(name, types.Warning(label=verbatim(text)))
 
 
-def plain_steps(method: Callable[[Any, Any], Iterator[Any]]) -> Callable[[Any, Any], Iterator[Any]]:
-    """Makes a generator operator's ``execute`` notify the user of an error; a delegated run still raises it."""
+def point_out(inputs: types.Object, name: str, problem: str) -> None:
+    """Shows a mistake beside the input that is to blame, or as a warning if the form does not show that input.
+
+    Args:
+        inputs: the inputs of the form
+        name: the name of the input
+        problem: one sentence
+    """
+    part = inputs.properties.get(name)
+    if part is None:
+        warn(inputs, f"problem_{name}", problem).invalid = True
+    elif not part.invalid:
+        part.invalid, part.error_message = True, problem
+
+
+def answering(method: Callable[[Any, Any], dict[str, Any]]) -> Callable[[Any, Any], dict[str, Any]]:
+    """Makes a handler that answers a component in the browser return an error as a sentence, under ``"problem"``."""
 
     @functools.wraps(method)
-    def execute(operator: Any, ctx: Any) -> Iterator[Any]:
+    def handler(owner: Any, ctx: Any) -> dict[str, Any]:
         try:
-            yield from method(operator, ctx)
+            return method(owner, ctx)
         except Exception as error:
-            if ctx.delegated:
-                raise
-            yield ctx.ops.notify(sentence(error), variant="error")
+            return {"problem": sentence(error)}
 
-    return execute
+    return handler
 
 
 def plain(method: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

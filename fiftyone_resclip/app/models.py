@@ -6,6 +6,7 @@ threads than processors, these teams sleep between loops, and a mask takes much 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -15,11 +16,15 @@ from fiftyone_resclip.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from fiftyone_resclip.clip.backbone import Backbone
+    from fiftyone_resclip.core.teaching import Taught
     from fiftyone_resclip.explore.playground import Playground
     from fiftyone_resclip.model import ResCLIPModel
 
 _T = TypeVar("_T")
 _COMPUTING = ThreadPoolExecutor(1, thread_name_prefix="resclip")
+
+#: What examples taught lately, so that a run that used it can go on.
+lessons: deque[Taught] = deque(maxlen=8)
 
 
 def in_turn(work: Callable[[], _T]) -> _T:
@@ -67,6 +72,12 @@ def backbone(name: str) -> Backbone:
     return Backbone.load(name)
 
 
+def remember(model: ResCLIPModel) -> None:
+    """Remembers what examples taught a model, so that its run can go on later."""
+    if model.taught is not None:
+        lessons.append(model.taught)
+
+
 @lru_cache(maxsize=1)
 def playground(name: str) -> Playground:
     """Returns the playground, which uses the shared CLIP model; call it :func:`in_turn`."""
@@ -76,25 +87,33 @@ def playground(name: str) -> Playground:
     return Playground(backbone(name), default_config(name))
 
 
-def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary) -> ResCLIPModel:
+def weights(name: str) -> str:
+    """Returns the identity of a CLIP model, which decides what examples taught it; call it :func:`in_turn`."""
+    from fiftyone_resclip.clip.identity import identity
+
+    return identity(backbone(name))
+
+
+def model(name: str, settings: Mapping[str, Any], vocabulary: Vocabulary, taught: Taught | None = None) -> ResCLIPModel:
     """Builds a model for some classes on the shared CLIP model; call it :func:`in_turn`.
 
     Args:
         name: a name in ``presets.MODELS``
         settings: the settings that differ from the model's defaults, by their names in ``ResCLIPConfig``
         vocabulary: the classes
+        taught (None): what examples taught
 
     Returns:
         a FiftyOne model
 
     Raises:
-        ConfigError: if a setting is out of range
+        ConfigError: if a setting is out of range, or examples taught another model
         BackboneError: if the model or its weights can't be loaded
     """
     from fiftyone_resclip.model import make_model
     from fiftyone_resclip.presets import default_config
 
-    return make_model(backbone(name), vocabulary, default_config(name).varied(settings))
+    return make_model(backbone(name), vocabulary, default_config(name).varied(settings), taught)
 
 
 @lru_cache(maxsize=8)

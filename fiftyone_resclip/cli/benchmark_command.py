@@ -2,79 +2,101 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from fiftyone_resclip.cli.model_options import add_model_options, changed_settings
-from fiftyone_resclip.errors import ConfigError
+import click
+
+from fiftyone_resclip.cli.answers import Answer, answering
+from fiftyone_resclip.cli.datasets import Folder
+from fiftyone_resclip.cli.model_options import ModelChoice, model_options
+from fiftyone_resclip.errors import ConfigError, ResCLIPError
+from fiftyone_resclip.vocabulary import PUBLISHED
+
+#: Options that only make sense for one's own dataset.
+_OWN = ("ground_truth", "ignore_index", "classes", "preset")
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument(
-        "name", nargs="?", help="voc21, voc20, context60, context59, coco_object, coco_stuff, ade20k or cityscapes"
-    )
-    parser.add_argument("--all", action="store_true", help="run all eight benchmarks")
-    parser.add_argument("--data-root", type=Path, help="folder that contains the benchmarks' folders; nothing is downloaded")
-    parser.add_argument("--dataset", help="name of your own FiftyOne dataset, instead of a benchmark")
-    parser.add_argument("--ground-truth", default="ground_truth", metavar="FIELD", help="the dataset's field with the true masks")
-    parser.add_argument(
-        "--ignore-index", default="auto", metavar="VALUES", help="void values, separated by commas; by default 255"
-    )
-    parser.add_argument("--classes", type=Path, help="text file with classes and their words; by default the field's names")
-    parser.add_argument("--preset", default="ade20k", help="settings to start from, for your own dataset")
-    parser.add_argument("--limit", type=int, help="maximum number of images")
-    parser.add_argument(
-        "--examples", type=int, default=0, metavar="N", help="teach the model with N of the images, and leave them out"
-    )
-    add_model_options(parser)
-    parser.add_argument("--batch-size", type=int, help="images per batch; by default 4 on a CPU and 16 on a GPU")
-    parser.add_argument("--num-workers", type=int, default=2, help="threads that read images")
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results"), help="folder for the result files (JSON)")
-    parser.add_argument("--work-dir", type=Path, help="folder for masks; by default inside FiftyOne's datasets folder")
-    parser.set_defaults(run=_run)
+@click.command("benchmark")
+@click.argument("name", required=False, shell_complete=click.Choice([*PUBLISHED]).shell_complete)
+@click.option("--all", "every", is_flag=True, help="Run all eight benchmarks.")
+@click.option("--data-root", type=Folder(), help="Folder that contains the benchmarks' folders.")
+@click.option("--dataset", help="Your own FiftyOne dataset, instead of a benchmark.")
+@click.option("--ground-truth", metavar="FIELD", help="The dataset's field with the true masks; by default ground_truth.")
+@click.option("--ignore-index", metavar="VALUES", help="The dataset's void values, separated by commas; by default 255.")
+@click.option("--classes", type=Folder(), help="Text file with classes and words; by default the field's names.")
+@click.option("--preset", help="Mode or published settings to start from, for your own dataset.")
+@click.option("--limit", type=int, help="Maximum number of images.")
+@click.option("--examples", type=int, default=0, metavar="N", help="Teach the model with N of the images, and leave them out.")
+@model_options
+@click.option("--batch-size", type=int, help="Images per batch; by default 4 on a CPU and 16 on a GPU.")
+@click.option("--num-workers", type=int, default=2, show_default=True, help="Threads that read images.")
+@click.option(
+    "--out", type=Folder(), default=Path("benchmark-results"), show_default=True,
+    help="Folder for the result files (JSON).",
+)  # fmt: skip
+@click.option("--work-dir", type=Folder(), help="Folder for masks; by default inside FiftyOne's datasets folder.")
+@answering
+def benchmark(
+    name: str | None, every: bool, data_root: Path | None, dataset: str | None, out: Path, choice: ModelChoice, **options: Any
+) -> Answer:
+    """Measure mIoU on a benchmark or a dataset.
 
+    Nothing is downloaded except weights.
 
-def _run(options: argparse.Namespace) -> None:
-    if sum([bool(options.name), options.all, bool(options.dataset)]) != 1:
+    \b
+    fiftyone-resclip benchmark voc21 --data-root /data
+    fiftyone-resclip benchmark --all --data-root /data --limit 100
+    fiftyone-resclip benchmark --dataset my-dataset --ground-truth ground_truth --classes words.txt
+
+    NAME is voc21, voc20, context60, context59, coco_object, coco_stuff, ade20k or cityscapes.
+    """
+    if sum([bool(name), every, dataset is not None]) != 1:
         raise ConfigError("benchmark needs one of: a name such as voc21, --all, or --dataset NAME")
-    if options.dataset is None and options.data_root is None:
+    if dataset is None and data_root is None:
         raise ConfigError("benchmark needs --data-root, the folder that contains the benchmark's files; nothing is downloaded")
-    from fiftyone_resclip.clip.backbone import Backbone
+    own = {option: options.pop(option) for option in _OWN}
+    _refuse_ignored(own if dataset is None else {"data_root": data_root}, dataset)
     from fiftyone_resclip.doors.database import require_database
+    from fiftyone_resclip.fields.mask_files import refuse_unwritable
     from fiftyone_resclip.published import run
 
-    changes = changed_settings(options)
+    refuse_unwritable(out, "results")
     require_database()
-    setup = run.Setup(
-        Backbone.load(options.model, options.pretrained, options.device),
-        options.model,
-        changes,
-        options.pretrained,
-        limit=options.limit,
-        examples=options.examples,
-        work_dir=options.work_dir,
-        batch_size=options.batch_size,
-        num_workers=options.num_workers,
-    )
+    setup = run.Setup(choice.backbone, choice.name, choice.changes, choice.pretrained, **options)
 
     def keep(record: dict[str, Any]) -> None:
-        print(f"wrote {run.write(record, options.out)}")
+        click.echo(f"wrote {run.write(record, out)}", err=True)
 
     records: dict[str, Any]
-    if options.all:
-        records = run.run_all(options.data_root, setup, keep)
-    elif options.dataset:
-        from fiftyone_resclip.evaluation.void import parse_void
-
-        ignored = parse_void(options.ignore_index)
-        record = run.run_dataset(
-            options.dataset, options.ground_truth, options.classes, setup, preset_name=options.preset, ignore_index=ignored
-        )
-        records = {options.dataset: record}
-        keep(record)
+    if every:
+        assert data_root is not None
+        records = run.run_all(data_root, setup, keep)
     else:
-        records = {options.name: run.run_benchmark(options.name, options.data_root, setup)}
-        keep(records[options.name])
-    print(run.table(records))
+        records = {name or dataset or "": _record(name, data_root, dataset, setup, **own)}
+        keep(*records.values())
+    failed = any(isinstance(record, ResCLIPError) for record in records.values())
+    plain = {key: {"error": str(row)} if isinstance(row, ResCLIPError) else row for key, row in records.items()}
+    return Answer(run.table(records), plain, exit_code=int(failed))
+
+
+def _record(
+    name: str | None, data_root: Path | None, dataset: str | None, setup: Any, *, ground_truth: str | None,
+    ignore_index: str | None, classes: Path | None, preset: str | None,
+) -> dict[str, Any]:  # fmt: skip
+    from fiftyone_resclip.evaluation.void import AUTO, parse_void
+    from fiftyone_resclip.published import run
+
+    if dataset is None:
+        assert name is not None and data_root is not None
+        return run.run_benchmark(name, data_root, setup)
+    void = AUTO if ignore_index is None else parse_void(ignore_index)
+    field = "ground_truth" if ground_truth is None else ground_truth
+    return run.run_dataset(dataset, field, classes, setup, preset_name=preset, ignore_index=void)
+
+
+def _refuse_ignored(options: dict[str, Any], dataset: str | None) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if given:
+        use = "a published benchmark, whose settings --set changes" if dataset is None else "--dataset"
+        raise ConfigError(f"{given[0]} can't be used with {use}; leave it out")

@@ -1,155 +1,132 @@
-"""The command ``fiftyone-resclip label``, also as one process of several."""
+"""The command ``fiftyone-resclip label``."""
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fiftyone_resclip.cli.model_options import add_model_options, changed_settings
-from fiftyone_resclip.errors import ConfigError, DatasetError
+import click
 
+from fiftyone_resclip.cli.answers import Answer, answering, progress_bar
+from fiftyone_resclip.cli.datasets import Folder, folder_or_dataset
+from fiftyone_resclip.cli.gpu_processes import devices, share
+from fiftyone_resclip.cli.model_options import ModelChoice, model_options
+from fiftyone_resclip.cli.vocab_command import named_vocabulary
+from fiftyone_resclip.errors import ConfigError
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument("dataset", help="name of a FiftyOne dataset")
-    parser.add_argument("--classes", required=True, help="classes such as 'road, car, everything else', or a text file (.txt)")
-    parser.add_argument("--background", help="the class that uncertain pixels get, or 'auto' to choose words for one")
-    parser.add_argument("--examples", metavar="FIELD", help="learn first from the masks of this field; see docs/EVIDENCE.md")
-    parser.add_argument(
-        "--lesson", metavar="NAME", help="use what was learned and saved under this name; with --examples, save it"
-    )
-    parser.add_argument(
-        "--regions", metavar="FIELD", help="field of outlines, such as SAM's masks, whose pixels vote for a class"
-    )
-    parser.add_argument("--present", metavar="FIELD", help="field that names the classes in an image, such as tags")
-    parser.add_argument("--view", help="name of a saved view; by default the whole dataset")
-    parser.add_argument("--field", default="resclip", help="field for the masks")
-    parser.add_argument("--overwrite", action="store_true", help="give samples that have a mask a new one")
-    parser.add_argument("--output-dir", type=Path, help="folder for mask files; by default the masks go into the database")
-    parser.add_argument("--preset", help="published settings to start from")
-    add_model_options(parser)
-    parser.add_argument("--batch-size", type=int, help="images per batch; by default 4 on a CPU and 16 on a GPU")
-    parser.add_argument("--num-workers", type=int, default=2, help="threads that read images")
-    parser.add_argument("--shard", metavar="I/N", help="label only part I of N, from 0; 'auto' asks torchrun or SLURM")
-    parser.add_argument("--gpus", metavar="all|N", help="share the work among GPUs of this machine, a process for each")
-    parser.add_argument("--ray", action="store_true", help="share the work among the actors of a Ray cluster")
-    parser.add_argument("--ray-address", help="address of the cluster; by default the one of this machine, or a new one")
-    parser.set_defaults(run=_run)
+if TYPE_CHECKING:
+    from fiftyone_resclip.model import ResCLIPModel
 
 
-def _run(options: argparse.Namespace) -> None:
+@click.command("label")
+@click.argument("target", metavar="FOLDER_OR_DATASET")
+@click.option("--classes", help="Classes such as 'road, car, everything else', or a text file with one class per line.")
+@click.option("--vocab", metavar="NAME", help="Classes that `vocab save` or the App saved, or those of a published benchmark.")
+@click.option("--background", help="The class that uncertain pixels get, or 'auto' to choose words for one.")
+@click.option("--name", help="Name for the dataset of a folder; by default that of the folder.")
+@click.option("--view", help="A saved view of the dataset; by default all of it.")
+@click.option("--field", default="resclip", show_default=True, help="Field for the masks.")
+@click.option("--overwrite", is_flag=True, help="Give images that have a mask a new one.")
+@click.option("--out", type=Folder(), help="Also write masks and overlays to this folder, named like the images.")
+@click.option("--output-dir", type=Folder(), help="Where the dataset keeps mask files; by default its database.")
+@click.option("--summary/--no-summary", default=True, help="Also store which classes each image has, and how much of each.")
+@click.option("--confidence-maps", is_flag=True, help="Also store each pixel's confidence, as a heat map.")
+@click.option("--examples", metavar="FIELD", help="Learn first from the masks of this field; see docs/EVIDENCE.md.")
+@click.option("--lesson", metavar="NAME", help="Use what was learned and saved under this name; with --examples, save it.")
+@click.option("--regions", metavar="FIELD", help="Field of outlines, such as SAM's masks, whose pixels vote for a class.")
+@click.option("--present", metavar="FIELD", help="Field that names the classes in an image, such as tags.")
+@click.option("--preset", help="Mode such as fast, or published settings such as voc21, to start from.")
+@model_options
+@click.option("--batch-size", type=int, help="Images per batch; by default 4 on a CPU and 16 on a GPU.")
+@click.option("--num-workers", type=int, default=2, show_default=True, help="Threads that read images.")
+@click.option("--shard", metavar="I/N", help="Label only part I of N, from 0; 'auto' asks torchrun or SLURM.")
+@click.option("--gpus", metavar="all|N", help="Share the work among GPUs of this machine, a process for each.")
+@click.option("--ray", is_flag=True, help="Share the work among the actors of a Ray cluster.")
+@click.option("--ray-address", help="Address of the cluster; by default the one of this machine, or a new one.")
+@click.pass_obj
+@answering
+def label(line: list[str], target: str, shard: str | None, gpus: str | None, **options: Any) -> Answer:
+    """Segment a folder of images or a dataset.
+
+    Classes are given in words.
+
+    \b
+    fiftyone-resclip label photos/ --classes "road, car, everything else"
+    fiftyone-resclip label photos/ --classes words.txt --out labelled/      PNG masks, JPEG overlays, classes.json
+    fiftyone-resclip label my-dataset --classes words.txt --preset fast --output-dir masks/
+    fiftyone-resclip label my-dataset --vocab streets --examples kept --regions sam_masks
+
+    A folder becomes a FiftyOne dataset, so that the App can show it: fiftyone app launch NAME. What is done stays: run the same
+    command again to go on after a stop, or to label images that are new. Images that can't be read are listed and left out.
+    """
     from fiftyone_resclip.labeling import sharding
 
-    shard = sharding.parse(options.shard) if options.shard else None
-    if options.gpus:
-        _share(options.arguments, _devices(options.gpus), shard or (0, 1))
-        return
-    from fiftyone_resclip.doors.database import require_database
+    part = None if shard is None else sharding.parse(shard)
+    if gpus is not None:
+        share(line, devices(gpus), part or (0, 1))
+        return Answer("", {"gpus": gpus})
+    return _labelled(target, part, **options)
+
+
+def _labelled(
+    target: str, shard: tuple[int, int] | None, *, field: str, name: str | None, view: str | None, out: Path | None, ray: bool,
+    ray_address: str | None, **options: Any,
+) -> Answer:  # fmt: skip
+    from fiftyone_resclip.fields.mask_files import refuse_unwritable
+    from fiftyone_resclip.fields.private import dataset_of
+    from fiftyone_resclip.labeling.label import check_request
+    from fiftyone_resclip.labeling.label import label as label_samples
+
+    if ray_address is not None and not ray:
+        raise ConfigError("--ray-address is for --ray; add it, or leave the address out")
+    if out is not None:
+        refuse_unwritable(out, "pictures")
+    samples = folder_or_dataset(target, name, view)
+    names = ("overwrite", "output_dir", "regions", "present", "summary", "confidence_maps", "batch_size", "num_workers")
+    settings = {setting: options[setting] for setting in names} | {"engine": "ray" if ray else "local"}
+    check_request(samples, field, **settings)  # before weights are loaded, which may take minutes
+    model, learned = _model(samples, **{key: value for key, value in options.items() if key not in names})
+    with progress_bar("labelling") as show:
+        report = label_samples(samples, model, field, **settings, shard=shard, address=ray_address, progress=show)
+    dataset = dataset_of(samples).name
+    lines = [*learned, str(report), f"dataset {dataset!r}, field {field!r}; to see it: fiftyone app launch {dataset!r}"]
+    if out is not None:
+        from fiftyone_resclip.labeling.picture_files import write_pictures
+
+        lines.append(f"{write_pictures(samples, field, out)} masks and overlays in {out}")
+    data = {**report.to_json(), "dataset": dataset, "field": field, "out": None if out is None else str(out.absolute())}
+    return Answer("\n".join(lines), data, exit_code=int(report.failed > 0 and report.labelled + report.skipped == 0))
+
+
+def _model(
+    samples: Any, *, classes: str | None, vocab: str | None, background: str | None, preset: str | None, examples: str | None,
+    lesson: str | None, choice: ModelChoice,
+) -> tuple[ResCLIPModel, list[str]]:  # fmt: skip
+    """Loads the model of a command line; also returns what to say about what it learned."""
+    from fiftyone_resclip.evaluation.matching import MaskField
     from fiftyone_resclip.evidence.learning import learn
     from fiftyone_resclip.evidence.lessons import load_lesson, save_lesson
     from fiftyone_resclip.fields.private import dataset_of
-    from fiftyone_resclip.labeling.label import label
     from fiftyone_resclip.model import load_model
 
-    require_database()
-    samples = samples_of(options.dataset, options.view)
+    if (classes is None) == (vocab is None):
+        raise ConfigError("label needs either --classes, such as --classes 'road, sky, everything else', or --vocab NAME")
+    if examples is not None:
+        MaskField.of(samples, examples)
     model = load_model(
-        options.model,
-        options.classes,
-        background=options.background,
-        preset_name=options.preset,
-        pretrained=options.pretrained,
-        device=options.device,
-        taught=load_lesson(options.lesson) if options.lesson and not options.examples else None,
-        **changed_settings(options),
+        choice.name,
+        classes if vocab is None else named_vocabulary(vocab),
+        background=background,
+        preset_name=preset,
+        pretrained=choice.pretrained,
+        device=choice.device,
+        taught=load_lesson(lesson) if lesson is not None and examples is None else None,
+        **choice.changes,
     )
-    if options.examples:
-        model = learn(model, dataset_of(samples), options.examples)
-        print(model.taught)
-        if options.lesson and model.taught is not None:
-            print(f"saved as {save_lesson(options.lesson, model.taught)}")
-    settings: dict[str, Any] = {
-        "overwrite": options.overwrite,
-        "output_dir": options.output_dir,
-        "regions": options.regions,
-        "present": options.present,
-        "batch_size": options.batch_size,
-    }
-    settings |= {"num_workers": options.num_workers, "shard": shard}
-    if options.ray:
-        settings |= {"engine": "ray", "address": options.ray_address}
-    print(label(samples, model, options.field, **settings))
-
-
-def samples_of(name: str, view: str | None = None) -> Any:
-    """Loads a dataset or one of its saved views.
-
-    Args:
-        name: name of the dataset
-        view (None): name of the view; by default the whole dataset
-
-    Returns:
-        the FiftyOne dataset or view
-
-    Raises:
-        DatasetError: if there is no such dataset or view
-    """
-    import fiftyone as fo
-
-    if not fo.dataset_exists(name):
-        raise DatasetError(f"there is no dataset {name!r}; `fiftyone datasets list` shows the names")
-    dataset = fo.load_dataset(name)
-    if view is None:
-        return dataset
-    if not dataset.has_saved_view(view):
-        raise DatasetError(
-            f"dataset {name!r} has no saved view {view!r}; it has {', '.join(dataset.list_saved_views()) or 'none'}"
-        )
-    return dataset.load_saved_view(view)
-
-
-def _devices(gpus: str) -> list[str]:
-    import torch
-
-    present = torch.cuda.device_count()
-    try:
-        count = present if gpus == "all" else int(gpus)
-    except ValueError:
-        count = 0
-    if not 0 < count <= present:
-        raise ConfigError(f"--gpus must be 'all' or a number from 1 to the {present} GPUs of this machine, but got {gpus!r}")
-    return [f"cuda:{number}" for number in range(count)]
-
-
-def _share(arguments: list[str], devices: list[str], shard: tuple[int, int]) -> None:
-    """Runs this command once for each device, each with its part of the shard, and waits for all of them."""
-    from fiftyone_resclip.labeling import sharding
-
-    command, processes = _without(arguments, ("--gpus", "--shard", "--device")), []
-    for number, device in enumerate(devices):
-        index, count = sharding.within(shard, (number, len(devices)))
-        own = ["--shard", f"{index}/{count}", "--device", device]
-        processes.append(subprocess.Popen([sys.executable, "-m", "fiftyone_resclip.cli", *command, *own]))
-    try:
-        failed = [device for device, process in zip(devices, processes, strict=True) if process.wait()]
-    finally:
-        for process in processes:  # Ctrl-C reached them, too; they save what is computed
-            process.wait()
-    if failed:
-        raise DatasetError(f"labelling failed on {', '.join(failed)}, see above; to go on, run the same command again")
-
-
-def _without(arguments: list[str], names: tuple[str, ...]) -> list[str]:
-    """Removes options and their values from a command line."""
-    kept, skip = [], False
-    for argument in arguments:
-        if skip:
-            skip = False
-        elif argument in names:
-            skip = True
-        elif not argument.startswith(tuple(f"{name}=" for name in names)):
-            kept.append(argument)
-    return kept
+    if examples is None:
+        return model, []
+    model = learn(model, dataset_of(samples), examples)
+    lines = [str(model.taught)]
+    if lesson is not None and model.taught is not None:
+        lines.append(f"saved as {save_lesson(lesson, model.taught)}")
+    return model, lines

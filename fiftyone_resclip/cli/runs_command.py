@@ -2,63 +2,81 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from typing import Any
+
+import click
+
+from fiftyone_resclip.cli.answers import Answer, answering
+from fiftyone_resclip.cli.datasets import samples_of
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the actions of the command."""
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    for name, run, keys, meaning in (
-        ("list", _list, (), "list the runs, a line each"),
-        ("show", _show, ("key",), "print everything that is recorded of a run, as JSON"),
-        ("diff", _diff, ("key", "other_key"), "print what decides the masks of two runs and differs"),
-        ("rename", _rename, ("key", "new_key"), "give a run another key"),
-        ("delete", _delete, ("key",), "delete a run with its field and its mask files"),
-    ):
-        action = actions.add_parser(name, help=meaning)
-        action.add_argument("dataset", help="name of a FiftyOne dataset")
-        for key in keys:
-            action.add_argument(key)
-        action.set_defaults(run=run)
+@click.group("runs")
+def runs() -> None:
+    """List, compare or delete labelling runs.
+
+    \b
+    fiftyone-resclip runs list my-dataset
+    fiftyone-resclip runs diff my-dataset resclip better
+    """
 
 
-def _list(options: argparse.Namespace) -> None:
+@runs.command("list")
+@click.argument("dataset")
+@answering
+def list_all(dataset: str) -> Answer:
+    """List the runs, a line each."""
     from fiftyone_resclip.labeling.runs import list_runs
 
-    print("\n".join(map(str, list_runs(_dataset(options)))) or "no labelling run yet")
+    found = list_runs(samples_of(dataset))
+    return Answer("\n".join(map(str, found)) or "no labelling run yet", [vars(run) for run in found])
 
 
-def _show(options: argparse.Namespace) -> None:
+@runs.command()
+@click.argument("dataset")
+@click.argument("key")
+@answering
+def show(dataset: str, key: str) -> Answer:
+    """Print everything that is recorded of a run, as JSON."""
     from fiftyone_resclip.labeling.runs import load_run
 
-    print(json.dumps(vars(load_run(_dataset(options), options.key)), indent=2, ensure_ascii=False))
+    run = vars(load_run(samples_of(dataset), key))
+    return Answer(json.dumps(run, indent=2, ensure_ascii=False), run)
 
 
-def _diff(options: argparse.Namespace) -> None:
+@runs.command()
+@click.argument("dataset")
+@click.argument("key")
+@click.argument("other_key")
+@answering
+def diff(dataset: str, key: str, other_key: str) -> Answer:
+    """Print what decides the masks of two runs and differs."""
     from fiftyone_resclip.labeling.runs import compare_runs
 
-    differences = compare_runs(_dataset(options), options.key, options.other_key)
+    differences = compare_runs(samples_of(dataset), key, other_key)
     lines = [f"{name}: {before!r} / {after!r}" for name, (before, after) in differences.items()]
-    print("\n".join(lines) or "both runs make the same masks")
+    return Answer("\n".join(lines) or "both runs make the same masks", differences)
 
 
-def _rename(options: argparse.Namespace) -> None:
+@runs.command()
+@click.argument("dataset")
+@click.argument("key")
+@click.argument("new_key")
+@answering
+def rename(dataset: str, key: str, new_key: str) -> Answer:
+    """Give a run another key; its field keeps its name."""
     from fiftyone_resclip.labeling.runs import rename_run
 
-    rename_run(_dataset(options), options.key, options.new_key)
+    rename_run(samples_of(dataset), key, new_key)
+    return Answer(f"renamed {key!r} to {new_key!r}", {"renamed": key, "to": new_key})
 
 
-def _delete(options: argparse.Namespace) -> None:
+@runs.command()
+@click.argument("dataset")
+@click.argument("key")
+@answering
+def delete(dataset: str, key: str) -> Answer:
+    """Delete a run with its field and its mask files."""
     from fiftyone_resclip.labeling.runs import delete_run
 
-    delete_run(_dataset(options), options.key)
-
-
-def _dataset(options: argparse.Namespace) -> Any:
-    from fiftyone_resclip.cli.label_command import samples_of
-    from fiftyone_resclip.doors.database import require_database
-
-    require_database()
-    return samples_of(options.dataset)
+    delete_run(samples_of(dataset), key)
+    return Answer(f"deleted {key!r} with its field and its mask files", {"deleted": key})

@@ -20,9 +20,9 @@ from fiftyone_resclip.clip.weights import load_clip, random_clip
 from fiftyone_resclip.config import STRATEGIES
 from fiftyone_resclip.core.attention import attention_map
 from fiftyone_resclip.core.kernels import linear
-from fiftyone_resclip.core.kernels.transfer import sent
 from fiftyone_resclip.core.residual import running_mean
 from fiftyone_resclip.core.text import ensemble
+from fiftyone_resclip.core.transfer import sent
 from fiftyone_resclip.errors import BackboneError, ConfigError, ShapeError
 
 _TEXTS_AT_ONCE = 256
@@ -78,7 +78,10 @@ class Backbone:
 
     @classmethod
     def load(
-        cls, model: str = "resclip-vit-b-16", pretrained: str | Path | None = None, device: str | torch.device | None = None
+        cls,
+        model: str | Path = "resclip-vit-b-16",
+        pretrained: str | Path | None = None,
+        device: str | torch.device | None = None,
     ) -> Backbone:
         """Loads a CLIP with its weights.
 
@@ -94,10 +97,11 @@ class Backbone:
             the backbone, float32
 
         Raises:
+            ConfigError: if there is no such device
             BackboneError: if the model is unknown or not a plain ViT
             WeightsError: if the weights are unknown, missing, can't be fetched or don't fit
         """
-        return cls(*load_clip(model, pretrained, device), model)
+        return cls(*load_clip(model, pretrained, device), str(model))
 
     @classmethod
     def random(cls, architecture: str, seed: int, device: str | torch.device = "cpu") -> Backbone:
@@ -222,13 +226,28 @@ class Backbone:
             Radford et al., ICML 2021 (CLIP, MIT)
         """
         templates = open_clip.OPENAI_IMAGENET_TEMPLATES
-        texts = [template(phrase) for phrase in phrases for template in templates]
-        tokens = self.tokenizer(texts)
-        by_length = _lengths(tokens).argsort()
-        embeddings = torch.empty(len(texts), self.feature_width)
-        for batch in by_length.split(_TEXTS_AT_ONCE):
-            embeddings[batch] = self._embed(tokens[batch]).float().cpu()
+        embeddings = self._embedded([template(phrase) for phrase in phrases for template in templates])
         return ensemble(embeddings.unflatten(0, (len(phrases), len(templates)))).to(self.device)
+
+    @torch.inference_mode()
+    def encode_sentences(self, sentences: Sequence[str]) -> Tensor:
+        """Encodes sentences as they are, without templates.
+
+        Args:
+            sentences: ``n`` sentences
+
+        Returns:
+            text features, ``(n, D)`` float32 on the CPU, L2-normalised
+        """
+        return functional.normalize(self._embedded(sentences), dim=-1)
+
+    def _embedded(self, sentences: Sequence[str]) -> Tensor:
+        """Embeds sentences, those of similar length together: ``(n, D)`` float32 on the CPU, of any norm."""
+        tokens = self.tokenizer(list(sentences))
+        embeddings = torch.empty(len(sentences), self.feature_width)
+        for batch in _lengths(tokens).argsort().split(_TEXTS_AT_ONCE):
+            embeddings[batch] = self._embed(tokens[batch]).float().cpu()
+        return embeddings
 
     def _embed(self, tokens: Tensor) -> Tensor:
         """Embeds sentences, ``(n, context)`` -> ``(n, D)``, without the padding after their ends.

@@ -9,15 +9,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import open_clip
+from open_clip.model import set_model_preprocess_cfg
+from open_clip.transform import PreprocessCfg
 
 from fiftyone_resclip.clip.supported import refusal, refusal_message, restricted, supported_architectures
 from fiftyone_resclip.errors import BackboneError, unknown
 from fiftyone_resclip.presets import MODELS
 from fiftyone_resclip.text_files import read_text
+
+#: What a config may say about the preparation of whole images, apart from their colours.
+_PREPARATION = {"interpolation": ("bicubic", "bilinear"), "resize_mode": ("shortest", "longest", "squash")}
 
 
 class Blueprint(NamedTuple):
@@ -26,14 +32,14 @@ class Blueprint(NamedTuple):
     Attributes:
         name: the name under which open_clip lists pretrained tags
         config: the architecture, as in open_clip's JSON files
-        colours: ``mean`` and ``std`` of the colours, where they are not OpenAI's
+        preprocessing: ``mean`` and ``std`` of the colours, ``interpolation`` and ``resize_mode``, where they are not OpenAI's
         folder: the folder of the config, if it may have weights too
         own: whether the config is open_clip's own
     """
 
     name: str
     config: dict[str, Any]
-    colours: Mapping[str, Any] = {}
+    preprocessing: Mapping[str, Any] = {}
     folder: Path | None = None
     own: bool = False
 
@@ -69,8 +75,9 @@ def read_blueprint(model: str, architecture: str) -> Blueprint:
 def build(blueprint: Blueprint) -> open_clip.CLIP:
     """Builds the CLIP with random weights, on the CPU."""
     clip = open_clip.CLIP(**blueprint.config)
-    clip.visual.image_mean = blueprint.colours.get("mean") or open_clip.OPENAI_DATASET_MEAN
-    clip.visual.image_std = blueprint.colours.get("std") or open_clip.OPENAI_DATASET_STD
+    known = {field.name for field in fields(PreprocessCfg)} - {"size"}
+    given = {name: value for name, value in blueprint.preprocessing.items() if name in known and value}
+    set_model_preprocess_cfg(clip, asdict(PreprocessCfg(size=clip.visual.image_size, **given)))
     return clip
 
 
@@ -82,7 +89,7 @@ def tokenizer_of(blueprint: Blueprint) -> Any:
 
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Reads a config: the architecture, and mean and standard deviation of the colours."""
+    """Reads a config: the architecture, and how images are prepared for it."""
     try:
         content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
@@ -97,7 +104,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     colours = {name: given[name] for name in ("mean", "std") if given.get(name) is not None}
     if not all(_is_colour(values) for values in colours.values()) or min(colours.get("std", [1])) <= 0:
         raise BackboneError(f"model config {str(path)!r} must have three numbers each as mean and std, but has {colours}")
-    return config, colours
+    return config, colours | {name: given[name] for name, known in _PREPARATION.items() if given.get(name) in known}
 
 
 def _is_colour(values: Any) -> bool:

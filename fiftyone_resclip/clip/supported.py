@@ -33,7 +33,7 @@ Plain CLIP ViT towers of `open_clip.CLIP` with a class token. open_clip fetches 
 file must be safetensors or a state dict of tensors. Use the `-quickgelu` variants where the weights want them (OpenAI,
 MetaCLIP, DFN). RCS takes blocks 6-9 unless configured otherwise.
 
-Written by `fiftyone-resclip architectures` from open_clip {version}; a test keeps it true.
+Written by `fiftyone-resclip models architectures` from open_clip {version}; a test keeps it true.
 """
 
 

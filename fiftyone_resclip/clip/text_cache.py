@@ -41,7 +41,7 @@ def text_features(backbone: Backbone, phrases: Sequence[str]) -> Tensor:
     Returns:
         text features, ``(Q, D)`` float32, L2-normalised
     """
-    folder = _folder()
+    folder = cache_folder()
     if folder is None:
         return backbone.encode_text(phrases)
     entries = {phrase: _Entry(folder, _tower_key(backbone), phrase) for phrase in phrases}
@@ -100,7 +100,8 @@ def _is_normalised(feature: Tensor) -> bool:
     return abs(float(feature.norm()) - 1) < _NORM_ERROR  # False for NaN, too
 
 
-def _folder() -> Path | None:
+def cache_folder() -> Path | None:
+    """Returns the folder of the cache, which may not exist yet; ``None`` if the cache is switched off."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     configured = os.environ.get("FIFTYONE_RESCLIP_CACHE", str(home / "fiftyone-resclip"))
     return Path(configured).expanduser() / "text" if configured else None

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import open_clip
 import torch
@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fiftyone_resclip.clip.blueprint import Blueprint, build, read_blueprint, tokenizer_of
-from fiftyone_resclip.errors import WeightsError, unknown
+from fiftyone_resclip.errors import BackboneError, ConfigError, WeightsError, unknown
 from fiftyone_resclip.presets import MODELS, Source
 
 #: Names of checkpoints in a folder, the preferred one first, as in open_clip.
@@ -34,11 +34,16 @@ _CHECKPOINTS = (
 )
 _ENDINGS = (".safetensors", ".bin", ".pth")
 
+_EXPECTED = {
+    "model": (BackboneError, "a name such as 'resclip-vit-b-16', an architecture of open_clip, a JSON config or a folder"),
+    "pretrained": (WeightsError, "a tag or a checkpoint file"),
+}
+
 #: Entries of OpenAI's archives that are not weights.
 _NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 
 
-def load_clip(model: str, pretrained: str | Path | None, device: str | torch.device | None) -> tuple[open_clip.CLIP, Any]:
+def load_clip(model: str | Path, pretrained: str | Path | None, device: str | torch.device | None) -> tuple[open_clip.CLIP, Any]:
     """Loads a CLIP and its tokenizer; see :meth:`fiftyone_resclip.clip.backbone.Backbone.load`.
 
     Args:
@@ -50,25 +55,48 @@ def load_clip(model: str, pretrained: str | Path | None, device: str | torch.dev
         the model in float32, and its tokenizer
 
     Raises:
+        ConfigError: if there is no such device
         BackboneError: if the model is unknown or not a plain ViT
         WeightsError: if the weights are unknown, missing, can't be fetched, don't fit or aren't finite
     """
+    model = _text("model", model)
+    place = usable_device(device)
     architecture, default_weights = MODELS.get(model, Source(model, None))
     blueprint = read_blueprint(model, architecture)
-    weights = default_weights if pretrained is None else str(pretrained)
+    weights = default_weights if pretrained is None else _text("pretrained", pretrained)
     tag = _tag(blueprint, weights)
-    file = _fetched(model, blueprint, str(weights), tag) if tag else _file(model, blueprint, weights)
+    file = _checkpoint(model, blueprint, weights, tag)
     if tag:
         blueprint.config["quick_gelu"] = bool(tag.get("quick_gelu") or blueprint.config.get("quick_gelu"))
-        blueprint = blueprint._replace(colours=tag)
+        blueprint = blueprint._replace(preprocessing=tag)
     with _weights_errors(model, weights or architecture), _quiet():
-        clip = build(blueprint).to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        clip = build(blueprint).to(place)
         _fill(clip, _state(file))
         tokenizer = tokenizer_of(blueprint)
     for name, values in clip.state_dict().items():
         if values.is_floating_point() and not bool(values.isfinite().all()):
             raise WeightsError(f"the weights {weights or architecture!r} must be finite, but {name} is not; get the file again")
     return clip, tokenizer
+
+
+def fetched(model: str, pretrained: str | None = None) -> Path:
+    """Downloads weights, unless they are there already.
+
+    Args:
+        model: a named model, or an architecture of open_clip
+        pretrained (None): a tag of open_clip; by default that of the named model
+
+    Returns:
+        the file
+
+    Raises:
+        BackboneError: if the model is unknown or not a plain ViT
+        WeightsError: if the weights are unknown or can't be fetched
+    """
+    architecture, default_weights = MODELS.get(_text("model", model), Source(model, None))
+    blueprint = read_blueprint(model, architecture)
+    weights = default_weights if pretrained is None else _text("pretrained", pretrained)
+    return _checkpoint(model, blueprint, weights, _tag(blueprint, weights))
 
 
 def is_at_hand(model: str) -> bool:
@@ -87,6 +115,24 @@ def is_at_hand(model: str) -> bool:
     repository, file = os.path.split(source.get("hf_hub", ""))
     names = [file] if file else [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
     return any(isinstance(try_to_load_from_cache(repository, name), str) for name in names)
+
+
+def usable_device(device: str | torch.device | None) -> torch.device:
+    """Returns a device after trying it; ``None`` is a GPU if there is one, otherwise the CPU.
+
+    Raises:
+        ConfigError: if there is no such device here
+    """
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.zeros(1, device=place).item()
+    except Exception as error:  # each kind of device has its own type of error
+        gpus = torch.cuda.device_count()
+        here = f"'cpu' or 'cuda:0' to 'cuda:{gpus - 1}'" if gpus else "'cpu', as torch finds no CUDA GPU here"
+        raise ConfigError(f"device must be {here}, but got {device!r}; torch says: {_first_line(error, 100)}") from error
+    return place
 
 
 def random_clip(architecture: str, seed: int, device: str | torch.device) -> tuple[open_clip.CLIP, Any]:
@@ -135,6 +181,10 @@ def _tag(blueprint: Blueprint, weights: str | None) -> Mapping[str, Any]:
     return tag
 
 
+def _checkpoint(model: str, blueprint: Blueprint, weights: str | None, tag: Mapping[str, Any]) -> Path:
+    return _fetched(model, blueprint, str(weights), tag) if tag else _file(model, blueprint, weights)
+
+
 def _fetched(model: str, blueprint: Blueprint, weights: str, tag: Mapping[str, Any]) -> Path:
     """Returns the checkpoint of a tag, from open_clip's cache or from the network."""
     try:
@@ -158,11 +208,21 @@ def _file(model: str, blueprint: Blueprint, weights: str | None) -> Path:
     path = Path(weights).expanduser()
     if path.is_file():
         return path
+    if path.is_dir():
+        raise WeightsError(f"pretrained must be a checkpoint file, but {weights!r} is a folder; name the file in it")
     if path.suffix or not tags:
         raise WeightsError(
             f"pretrained must be {'a tag or ' if tags else ''}an existing checkpoint file, but {weights!r} does not exist"
         )
     raise WeightsError(unknown(f"pretrained tag of {blueprint.name}", weights, tags))
+
+
+def _text(name: Literal["model", "pretrained"], value: object) -> str:
+    """Returns what the user named as text; blank text is refused, because it would mean the current folder."""
+    if not isinstance(value, (str, Path)) or not str(value).strip():
+        error, expected = _EXPECTED[name]
+        raise error(f"{name} must be {expected}, but got {value!r}")
+    return str(value)
 
 
 def _checkpoint_in(folder: Path) -> Path:

@@ -59,7 +59,7 @@ def patch_labels(draft: Tensor, pixels: Tensor, patch_px: int, sfr: SFR, logit_s
     Returns:
         phrase index per patch, ``(B, h, w)`` int64; a tie goes to the smaller index
     """
-    phrase, confidence = kernels.draft_phrases(draft, pixels, sfr.pamr, logit_scale)
+    phrase, confidence = kernels.settled_phrases(draft, pixels, sfr, patch_px, logit_scale)
     return most_frequent(phrase.masked_fill(confidence < sfr.threshold, 0), patch_px, draft.shape[1])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from fiftyone_resclip.core.kernels.transfer import sent
+from fiftyone_resclip.core.transfer import sent
 from fiftyone_resclip.core.windows import Scores
 
 #: Pixels that are counted together, so that their 64-bit indices stay small.
@@ -20,14 +20,21 @@ class LabelMap(NamedTuple):
 
     Attributes:
         labels: class index per pixel, -1 for no label, ``(H, W)`` int16
-        confidence: probability of the likeliest class, ``(H, W)`` float32 in [0, 1]; of a summary only the mean, ``()``
-        phrases: index of the winning phrase, even where it is too uncertain to give a label, ``(H, W)`` int16; of a summary none,
-            ``(0,)``
+        confidence: probability of the likeliest class, ``(H, W)`` float32 in [0, 1]; with
+            ``mean_only`` its sum over the pixels without a label and over those of each class, ``(1 + Q,)`` float64: with fewer
+            classes than phrases, zeros follow
+        phrases: index of the winning phrase, even where it is too uncertain to give a label, ``(H, W)`` int16; with
+            ``mean_only`` none, ``(0,)``
     """
 
     labels: Tensor
     confidence: Tensor
     phrases: Tensor
+
+    @property
+    def mean_confidence(self) -> Tensor:
+        """The mean of the confidence over all pixels, ``()`` float64."""
+        return self.confidence.sum(dtype=torch.float64) / self.labels.numel()
 
 
 def label_map(
@@ -38,7 +45,8 @@ def label_map(
     threshold: float,
     fallback: int,
     min_area: float = 0.0,
-    summary: bool = False,
+    mean_only: bool = False,
+    find: Callable[..., LabelMap] | None = None,
 ) -> LabelMap:
     """Computes the class of each pixel.
 
@@ -49,7 +57,8 @@ def label_map(
         threshold: a pixel gets ``fallback`` if its likeliest class has a lower probability than this
         fallback: a class index, or -1 for no label
         min_area (0.0): classes that win less than this share of the image are removed, except the largest
-        summary (False): whether to leave out what is not needed for a mask, which takes a quarter of the memory
+        mean_only (False): whether to leave out what is not needed for a mask, which takes a quarter of the memory
+        find (None): finds what :func:`winners` finds; a faster one is :func:`fiftyone_resclip.core.kernels.winners`
 
     Returns:
         labels, confidence and phrases
@@ -58,13 +67,14 @@ def label_map(
         the release's area threshold fails, and would have no effect if it ran; here it works and is off by default. To find
         the likeliest phrase of a class, the release builds a ``C x Q x H x W`` tensor
     """
+    find = find or winners
     classes = sent(torch.tensor(phrase_classes, dtype=torch.int16), logits.device)
     scaled, allowed = logits.scaled(logit_scale), None
     if min_area > 0:
-        won = _winners(scaled, classes, summary=True).labels
+        won = find(scaled, classes, mean_only=True).labels
         areas = _pixels_of_each(won, len(classes)) / won.numel()
         allowed = ((areas >= min_area) | (areas == areas.max()))[classes.long()]
-    return _winners(scaled, classes, allowed, threshold, fallback, summary=summary)
+    return find(scaled, classes, allowed, threshold, fallback, mean_only=mean_only)
 
 
 def likeliest(logits: Tensor, dim: int, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -78,29 +88,57 @@ def likeliest(logits: Tensor, dim: int, allowed: Tensor | None = None) -> tuple[
     Returns:
         phrase index, int64 (a tie goes to the first), and its probability
     """
-    probs = logits.softmax(dim=dim)
-    if allowed is not None:
-        probs.masked_fill_(~allowed, -1)
-    confidence, phrase = probs.max(dim=dim)
-    return phrase, confidence
+    phrase = (logits if allowed is None else logits.masked_fill(~allowed, -torch.inf)).argmax(dim=dim, keepdim=True)
+    return phrase.squeeze(dim), logits.softmax(dim=dim).gather(dim, phrase).squeeze(dim)
 
 
-def _winners(
-    logits: Scores, classes: Tensor, allowed: Tensor | None = None, threshold: float = 0.0, fallback: int = -1, *, summary: bool
+def winners(
+    logits: Scores, classes: Tensor, allowed: Tensor | None = None, threshold: float = 0.0, fallback: int = -1, *, mean_only: bool
 ) -> LabelMap:
-    """Finds the likeliest allowed phrase of every pixel, and its class: a class is as likely as its likeliest phrase."""
+    """Finds the likeliest allowed phrase of every pixel, and its class: a class is as likely as its likeliest phrase.
+
+    Args:
+        logits: cosines times the logit scale, at the size of the result
+        classes: class of each phrase, ascending, ``(Q,)`` int16
+        allowed (None): which phrases may win, ``(Q,)`` bool; by default all
+        threshold (0.0): as for :func:`label_map`
+        fallback (-1): as for :func:`label_map`
+        mean_only: as for :func:`label_map`
+
+    Returns:
+        labels, confidence and phrases
+    """
     image_hw, device = logits.image_hw, classes.device
     labels = torch.empty(image_hw, dtype=torch.int16, device=device)
-    phrases = torch.empty((0,) if summary else image_hw, dtype=torch.int16, device=device)
-    confidence = torch.zeros((), dtype=torch.float64, device=device) if summary else torch.empty(image_hw, device=device)
+    phrases = torch.empty((0,) if mean_only else image_hw, dtype=torch.int16, device=device)
+    confidence = no_confidence(classes) if mean_only else torch.empty(image_hw, device=device)
     for rows, columns, scores in logits.tiles():
         phrase, certainty = likeliest(scores, 1, None if allowed is None else allowed[:, None])
-        labels[rows, columns] = classes[phrase].masked_fill_(certainty < threshold, fallback)
-        if summary:
-            confidence += certainty.sum(dtype=torch.float64) / labels.numel()
+        labels[rows, columns] = label = classes[phrase].masked_fill_(certainty < threshold, fallback)
+        if mean_only:
+            add_confidence(confidence, label, certainty)
         else:
             phrases[rows, columns], confidence[rows, columns] = phrase, certainty
-    return LabelMap(labels, confidence.float(), phrases)
+    return LabelMap(labels, confidence, phrases)
+
+
+def no_confidence(classes: Tensor) -> Tensor:
+    """Returns the sums of confidence before the first pixel, ``(1 + Q,)``; see :class:`LabelMap`.
+
+    There is one class for each phrase at most; to know how many there are would be to wait for a GPU.
+    """
+    return torch.zeros(1 + len(classes), dtype=torch.float64, device=classes.device)
+
+
+def add_confidence(sums: Tensor, labels: Tensor, confidence: Tensor) -> None:
+    """Adds the confidence of some pixels to the sums.
+
+    Args:
+        sums: from :func:`no_confidence`
+        labels: class index per pixel, -1 for no label, of any shape
+        confidence: of each pixel, of the same shape
+    """
+    sums.index_add_(0, (labels + 1).flatten().int(), confidence.flatten().double())
 
 
 def _pixels_of_each(labels: Tensor, n_classes: int) -> Tensor:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fiftyone_resclip.core.text import Correction
+from fiftyone_resclip.core.text import Correction, best_of_classes
+from fiftyone_resclip.errors import ConfigError
 
 #: Strengths that are tried; 0 is the words alone.
 STRENGTHS = (0.0, 0.3, 1.0, 3.0)
@@ -77,7 +78,7 @@ class Teacher:
         phrase_classes: class of each phrase, ascending, ``(Q,)`` int64
         logit_scale: factor on cosines before the softmax over phrases
         seen: what the examples show
-        unlabelled: patches of images of the same kind, also of the examples, ``(m, D)``
+        unlabelled: patches of images of the same kind, ``(m, D)``
     """
 
     text: Tensor
@@ -88,9 +89,7 @@ class Teacher:
 
     def class_scores(self, features: Tensor) -> Tensor:
         """Scores patches by the words alone; each class counts as its likeliest phrase, ``(m, D)`` -> ``(m, C)``."""
-        cosines = features @ self.text.T
-        lowest = cosines.new_full((len(features), len(self.seen.examples)), -torch.inf)
-        return lowest.scatter_reduce(1, self.phrase_classes.expand_as(cosines), cosines, "amax")
+        return best_of_classes(features @ self.text.T, self.phrase_classes, len(self.seen.examples))
 
     def correction(self, strength: float) -> Correction:
         """Computes what is added to the cosines of each class.
@@ -170,17 +169,45 @@ class Taught:
         known = (rows >= 0).float()
         return Correction(self.correction.weights[rows] * known[:, None], self.correction.bias[rows] * known)
 
+    def check(self, settings: Mapping[str, Any], weights: str | None = None) -> None:
+        """Refuses another model than the one that was taught: its features would mean something else.
+
+        Args:
+            settings: settings of its last block
+            weights (None): identity of its CLIP; by default only the settings are compared
+
+        Raises:
+            ConfigError: if the settings or the weights are others
+        """
+        if weights not in (None, self.weights):
+            raise ConfigError("examples taught a model with other weights; choose that model, or learn again with this one")
+        changed = [
+            f"{name} {settings.get(name)!r} instead of {then!r}"
+            for name, then in self.settings.items()
+            if settings.get(name) != then
+        ]
+        if changed:
+            raise ConfigError(
+                "examples taught a model with other settings of the last block, on which features depend: "
+                f"{', '.join(changed)}; choose those settings, or learn again with these"
+            )
+
+    @property
+    def digest(self) -> str:
+        """A hash of the numbers that were learned."""
+        numbers = b"".join(part.numpy().astype("<f4").tobytes() for part in self.correction)
+        return hashlib.blake2b(numbers, digest_size=16).hexdigest()
+
     def to_json(self) -> dict[str, Any]:
         """Returns everything except the tensors as plain JSON values, with a digest of the tensors."""
         values = {name: value for name, value in vars(self).items() if name != "correction"}
-        numbers = b"".join(part.numpy().astype("<f4").tobytes() for part in self.correction)
         return {
             **values,
             "class_names": list(self.class_names),
             "sample_ids": list(self.sample_ids),
             "unknown": list(self.unknown),
             "scores": {f"{strength:g}": score for strength, score in self.scores.items()},
-            "digest": hashlib.blake2b(numbers, digest_size=16).hexdigest(),
+            "digest": self.digest,
         }
 
     @classmethod

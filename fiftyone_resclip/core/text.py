@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -73,6 +74,23 @@ def cosines(tokens: Tensor, words: Tensor | Words, grid_hw: tuple[int, int]) -> 
         raise ShapeError(f"text_features must be (Q, {tokens.shape[2]}), but got {tuple(features.shape)}")
     scores: Tensor = (normalised_patches(tokens) @ features.T).transpose(1, 2).unflatten(2, grid_hw)
     return scores + words.bias[..., None, None] if isinstance(words, Words) else scores
+
+
+def best_of_classes(values: Tensor, phrase_classes: Tensor, n_classes: int) -> Tensor:
+    """Returns the highest value among the phrases of each class: a class counts as its likeliest phrase.
+
+    Args:
+        values: ``(n, Q)``
+        phrase_classes: class of each phrase, ascending, ``(Q,)`` int64
+        n_classes: number of classes, each with at least one phrase
+
+    Returns:
+        ``(n, C)``
+    """
+    if n_classes == len(phrase_classes):
+        return values
+    lowest = values.new_full((len(values), n_classes), -torch.inf)
+    return lowest.scatter_reduce_(1, phrase_classes.expand_as(values), values, "amax")
 
 
 def normalised_patches(tokens: Tensor) -> Tensor:

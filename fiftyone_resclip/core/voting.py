@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fiftyone_resclip.core.labels import LabelMap
+from fiftyone_resclip.core.text import best_of_classes
 from fiftyone_resclip.core.windows import Scores
 
 
@@ -68,7 +69,7 @@ def vote(
         if not inside.any():
             continue
         probs = scores.softmax(dim=1).transpose(1, 2).flatten(0, 1)
-        best = _best_of_classes(probs, classes, n_classes)
+        best = best_of_classes(probs, classes, n_classes)
         for layer in inside:
             _add(of_classes, layer.flatten(), best)
             if n_classes < len(classes):
@@ -95,13 +96,6 @@ def painted(found: LabelMap, votes: Votes, regions: Regions) -> LabelMap:
     number = (region - 1).clamp_(min=0).long()
     parts = zip(found, votes, strict=True)
     return LabelMap(*(before.where(outside, voted[number]) for before, voted in parts))
-
-
-def _best_of_classes(probs: Tensor, classes: Tensor, n_classes: int) -> Tensor:
-    if n_classes == len(classes):
-        return probs
-    best = probs.new_zeros(len(probs), n_classes)
-    return best.scatter_reduce_(1, classes.expand(len(probs), -1), probs, "amax")
 
 
 def _add(sums: Tensor, region: Tensor, values: Tensor) -> None:

@@ -106,7 +106,10 @@ def _mongod() -> str:
 
 def _claim(folder: Path) -> None:
     """Refuses a folder with files of somebody else, such as the user's own database."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(f"{folder} must be a folder for a database, but: {error.strerror}; choose another") from error
     mark = folder / _MARK
     if any(folder.iterdir()) and not mark.exists():
         raise DatabaseError(

@@ -7,10 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
+from plotly.colors import sample_colorscale
 
 _MARGIN_PX, _TITLE_PX = 8, 26
+_STEPS = 101
 _INK, _PAPER = "#222222", "#ffffff"
 
+#: From the lowest to the highest value; the same order in shades of grey, and for colour-blind people.
+RAMP = [
+    "#{:02x}{:02x}{:02x}".format(*(round(255 * part) for part in rgb))
+    for rgb in sample_colorscale("Viridis", np.linspace(0, 1, _STEPS).tolist(), colortype="tuple")
+]
 #: Colour that :func:`paint` uses for pixels without a class.
 VOID = "#d8d8d8"
 
@@ -27,6 +34,48 @@ def paint(mask: NDArray[np.integer], colours: Sequence[str]) -> Image.Image:
     """
     palette = np.array([ImageColor.getrgb(VOID), *map(ImageColor.getrgb, colours)], dtype=np.uint8)
     return Image.fromarray(palette[np.where((mask > 0) & (mask <= len(colours)), mask, 0)])
+
+
+def overlay(image: Image.Image, mask: NDArray[np.integer], colours: Sequence[str], opacity: float = 0.55) -> Image.Image:
+    """Paints a mask over its image.
+
+    Args:
+        image: an RGB image
+        mask: of the same size, ``(H, W)``, as for :func:`paint`; pixels without a class show the image alone
+        colours: hex colours
+        opacity (0.55): how much of the colour shows, in [0, 1]
+
+    Returns:
+        an RGB image
+    """
+    strength = Image.fromarray(np.where(mask > 0, round(255 * opacity), 0).astype(np.uint8))
+    return Image.composite(paint(mask, colours), image, strength)
+
+
+def on_ramp(value: float) -> str:
+    """Returns the hex colour of a value in [0, 1] on :data:`RAMP`."""
+    return RAMP[round(value * (len(RAMP) - 1))]
+
+
+def heat(photo: Image.Image, values: NDArray[np.floating], box: tuple[int, int, int, int], opacity: float = 0.75) -> Image.Image:
+    """Draws a heat map over part of a picture.
+
+    Args:
+        photo: the picture
+        values: ``(h, w)``, not negative; the largest gets the brightest colour
+        box: left, top, right and bottom edge in pixels of the picture
+        opacity (0.75): opacity of the heat map, in [0, 1]
+
+    Returns:
+        an RGB image as large as the picture
+    """
+    steps = np.round(values / max(float(values.max()), 1e-12) * (len(RAMP) - 1)).astype(int)
+    colours = np.array([ImageColor.getrgb(colour) for colour in RAMP], dtype=np.uint8)[steps]
+    size = (box[2] - box[0], box[3] - box[1])
+    result = photo.convert("RGB")
+    cover = Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
+    result.paste(Image.blend(result.crop(box), cover, opacity), box)
+    return result
 
 
 def overview(

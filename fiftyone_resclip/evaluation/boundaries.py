@@ -80,6 +80,7 @@ def band(labels: Labels, radius: int) -> NDArray[np.bool_]:
     Source:
         Cheng et al., Boundary IoU, CVPR 2021: a class's mask minus its erosion by a square; the image's edge counts as a border
     """
+    radius = min(radius, max(labels.shape))  # a window that covers the image sees its edge from everywhere
     values, side = labels.astype(np.int64), 2 * radius + 1
     beyond_the_edge = int(values.min(initial=0)) - 1  # differs from every class
     highest, lowest = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.evaluation.matching import UNLABELLED
+from fiftyone_resclip.evaluation.matching import UNLABELLED, background_of
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 
 Scale = Literal["pixels", "by row", "by column"]
@@ -35,6 +35,103 @@ def scaled(results: SemanticEvaluationResults, scale: Scale, diagonal: bool) -> 
     if not diagonal:
         np.fill_diagonal(values, np.nan)
     return values
+
+
+class Loss(NamedTuple):
+    """The pixels of a class that went to another one.
+
+    Attributes:
+        name: the true class
+        pixels: number of pixels
+        share: their share of the pixels of the class, in [0, 1]
+    """
+
+    name: str
+    pixels: int
+    share: float
+
+
+def taken_by_background(results: SemanticEvaluationResults) -> dict[str, list[Loss]]:
+    """Finds what the background took from the classes.
+
+    Args:
+        results: the results of an evaluation
+
+    Returns:
+        the classes that lost pixels, largest share first, by what took them: the background class, if the ground truth has one,
+        and ``UNLABELLED``, which includes a predicted background that the ground truth does not know
+    """
+    background, counts = background_of(results.class_names), results.confusion
+    columns = {name: number for number, name in enumerate((*results.class_names, UNLABELLED)) if name in (background, UNLABELLED)}
+    return {
+        taker: sorted(
+            (
+                Loss(name, int(row[column]), float(row[column] / row.sum()))
+                for name, row in zip(results.class_names, counts, strict=True)
+                if row[column] and name != background
+            ),
+            key=lambda loss: -loss.share,
+        )
+        for taker, column in columns.items()
+    }
+
+
+class Confusion(NamedTuple):
+    """Pixels of a class that were taken for another one.
+
+    Attributes:
+        truth: the true class
+        predicted: the class that was predicted instead, or ``UNLABELLED``
+        pixels: number of pixels
+        share: their share of the pixels of the true class, in [0, 1]
+    """
+
+    truth: str
+    predicted: str
+    pixels: int
+    share: float
+
+
+def top_confusions(results: SemanticEvaluationResults, most: int) -> list[Confusion]:
+    """Lists the confusions with the most pixels, most first.
+
+    Args:
+        results: the results of an evaluation
+        most: how many to list
+    """
+    counts, columns = scaled(results, "pixels", diagonal=False), (*results.class_names, UNLABELLED)
+    shares = scaled(results, "by row", diagonal=False)
+    order = np.argsort(-np.nan_to_num(counts), axis=None, kind="stable")[:most]
+    cells = [divmod(int(cell), len(columns)) for cell in order]
+    return [
+        Confusion(results.class_names[row], columns[column], int(counts[row, column]), float(shares[row, column]))
+        for row, column in cells
+        if counts[row, column] > 0
+    ]
+
+
+def most_confused(results: SemanticEvaluationResults, most: int) -> list[int]:
+    """Returns the positions of the classes that are missed or wrongly predicted at the most pixels, in the order of the classes.
+
+    Args:
+        results: the results of an evaluation
+        most: how many classes
+    """
+    return sorted(np.argsort(-_wrong(results), kind="stable")[:most].tolist())
+
+
+def worst_first(results: SemanticEvaluationResults) -> dict[str, float]:
+    """Returns the IoU of each class that occurs, in percent: the lowest first; of equal ones, the one with more wrong pixels."""
+    wrong = dict(zip(results.class_names, _wrong(results).tolist(), strict=True))
+    known = {name: value for name, value in results.iou.items() if not math.isnan(value)}
+    return dict(sorted(known.items(), key=lambda item: (item[1], -wrong[item[0]], item[0])))
+
+
+def _wrong(results: SemanticEvaluationResults) -> NDArray[np.float64]:
+    """Number of pixels at which each class was missed or wrongly predicted."""
+    counts = np.nan_to_num(scaled(results, "pixels", diagonal=False))
+    wrong: NDArray[np.float64] = counts.sum(axis=1) + counts[:, :-1].sum(axis=0)
+    return wrong
 
 
 def images_of_pair(results: SemanticEvaluationResults, truth: str, predicted: str) -> Any:

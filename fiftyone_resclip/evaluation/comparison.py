@@ -105,4 +105,5 @@ def _differences(before: dict[str, float], after: dict[str, float]) -> list[Diff
 
 def _by_sample(results: Any) -> dict[str, float]:
     ids, values = results.samples.values(["id", f"{results.key}_miou"])
-    return {sample: math.nan if value is None else 100 * value for sample, value in zip(ids, values, strict=True)}
+    percent = 100 / results.details.get("whole_miou", 1)
+    return {sample: math.nan if value is None else percent * value for sample, value in zip(ids, values, strict=True)}

@@ -22,7 +22,8 @@ from fiftyone_resclip.fields.private import dataset_of, refresh, root_dataset_of
 #: Kind of pixel by mask value. *Missed*: the truth has a class, but nothing or background is predicted; *false*: the truth has
 #: background, but another class is predicted; *wrong*: one class is predicted instead of another.
 TARGETS: Mapping[int, str] = {1: "right", 2: "wrong", 3: "missed", 4: "false", 5: "void"}
-_PALETTE = ("#3cb44b", "#e6194b", "#f58231", "#911eb4", "#a9a9a9")
+#: Colour by kind of pixel, everywhere.
+COLOURS: Mapping[str, str] = {"right": "#2ca02c", "wrong": "#e6194b", "missed": "#1f6fff", "false": "#ff8c00", "void": "#a9a9a9"}
 _VALUE = {name: value for value, name in TARGETS.items()}
 #: Key in a dataset's info that records what its error masks were made from.
 _INFO = "resclip_error_masks"
@@ -86,6 +87,11 @@ def write_error_masks(
     return skipped
 
 
+def error_fields(dataset: fo.Dataset) -> set[str]:
+    """Returns the names of the fields with error masks."""
+    return set(dataset.info.get(_INFO, {}))
+
+
 def _cell(match: ClassMatch, pair: tuple[str, str]) -> tuple[int, int]:
     """Returns the class indices of a true and a predicted class."""
     names = (*match.class_names, UNLABELLED)
@@ -122,6 +128,6 @@ def _prepare(samples: Any, error_field: str, targets: Mapping[int, str], match: 
         if before != targets or dataset.info.get(_INFO, {}).get(error_field) != made_of:
             clear = dataset.clear_frame_field if match.of_frames else dataset.clear_sample_field
             clear(error_field.removeprefix("frames."))
-    schema.declare_field(dataset, error_field, targets, _PALETTE[: len(targets)] if len(targets) > 1 else _PALETTE[1:2])
+    schema.declare_field(dataset, error_field, targets, {name: COLOURS.get(name, COLOURS["wrong"]) for name in targets.values()})
     with exclusive(dataset):
         dataset.info = {**dataset.info, _INFO: {**dataset.info.get(_INFO, {}), error_field: made_of}}

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fiftyone_resclip.checks import check_switch
 from fiftyone_resclip.evaluation.matching import match_classes
 from fiftyone_resclip.evaluation.method import SemanticEvaluationConfig
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 from fiftyone_resclip.evaluation.settings import EvaluationSettings
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
+from fiftyone_resclip.fields.arguments import checked_collection
 
 
 def evaluate(
@@ -62,8 +64,10 @@ def evaluate(
             unknown name, the key is taken, or no sample has a readable ground truth
         ConfigError: if a setting is out of range
     """
-    match_classes(samples, pred_field, gt_field, ignore_index, mapping)  # our messages are clearer than FiftyOne's
+    checked_collection(samples)
+    check_switch("overwrite", overwrite)
     settings = EvaluationSettings(ignore_index, mapping, include_background, boundary, compute_dice)
+    match_classes(samples, pred_field, gt_field, ignore_index, mapping)  # our messages are clearer than FiftyOne's
     results: SemanticEvaluationResults = samples.evaluate_segmentations(
         pred_field,
         gt_field,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from fiftyone_resclip.errors import DatasetError, unknown
 from fiftyone_resclip.evaluation.metrics import Confusion, ValuePairs
 from fiftyone_resclip.evaluation.void import AUTO, Ignored, mask_value, resolve_void, void_values
 from fiftyone_resclip.fields import masks
+from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.private import dataset_of, is_frame_field, root_dataset_of
 from fiftyone_resclip.fields.values import Mask, relabel
 
@@ -79,6 +80,7 @@ class MaskField:
         Raises:
             DatasetError: if the field is missing, holds something other than masks, or has no valid mask targets
         """
+        checked(name, "field")
         schema = samples.get_field_schema() if not is_frame_field(samples, name) else samples.get_frame_field_schema()
         short = name.removeprefix("frames.")
         if short not in schema:
@@ -132,8 +134,8 @@ class ClassMatch:
 
     @property
     def background(self) -> str | None:
-        """The class called background. Value 0 alone does not mean background: in Cityscapes it is road."""
-        return next((name for name in self.class_names if name.casefold() == "background"), None)
+        """The class called background; see :func:`background_of`."""
+        return background_of(self.class_names)
 
     def empty(self) -> Confusion:
         """Returns a confusion matrix of zeros, ``(C, C + 1)``."""
@@ -216,6 +218,11 @@ def match_classes(
     truth.update(dict.fromkeys(void, VOID))
     prediction = {value: index[partner] for value, name in predicted.targets.items() if (partner := partners[name]) is not None}
     return ClassMatch(truth_field, predicted, class_names, truth, prediction, partners, ignore_index)
+
+
+def background_of(class_names: Iterable[str]) -> str | None:
+    """Returns the class called background. Value 0 alone does not mean background: in Cityscapes it is road."""
+    return next((name for name in class_names if name.casefold() == "background"), None)
 
 
 def _partners(

@@ -236,7 +236,6 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         return self.get_run_info(root, eval_key).config if root.has_evaluation(eval_key) else None
 
 
-# FiftyOne finds methods by name in this mapping.
-fo.evaluation_config.segmentation_backends.setdefault(
-    METHOD, {"config_cls": f"{SemanticEvaluationConfig.__module__}.{SemanticEvaluationConfig.__name__}"}
-)
+#: How FiftyOne finds the method under its name.
+BACKEND = {"config_cls": f"{SemanticEvaluationConfig.__module__}.{SemanticEvaluationConfig.__name__}"}
+fo.evaluation_config.segmentation_backends.setdefault(METHOD, BACKEND)

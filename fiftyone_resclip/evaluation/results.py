@@ -23,6 +23,9 @@ from fiftyone_resclip.fields.private import is_frame_field, root_dataset_of
 #: Metrics stored on each sample; see :func:`per_image`.
 FIELDS = ("accuracy", "precision", "recall", "miou", "worst_class", "unlabelled", "dice")
 
+#: The field of a sample's mIoU is in percent, like every other mIoU. Runs that don't note this have shares in [0, 1].
+WHOLE_MIOU = 100
+
 
 class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # FiftyOne has no type information
     """Results of :func:`fiftyone_resclip.evaluate`. Metrics are in percent.
@@ -48,6 +51,7 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
         unmatched = dict.fromkeys((name for name, partner in match.partners.items() if partner is None), 0)
         details = {
             "images": total.images,
+            "whole_miou": WHOLE_MIOU,
             "void": total.void,
             "scored": match.scored(config.include_background),
             "unmatched": {**unmatched, **total.unmatched},
@@ -283,9 +287,10 @@ def per_image(confusion: metrics.Confusion, class_names: Sequence[str], scored: 
         scored: for each class, whether it counts in means
 
     Returns:
-        values in [0, 1] by name: ``accuracy``, ``precision`` (share of labelled pixels that are correct), ``recall`` (equals
-        ``accuracy``), ``miou`` and ``dice`` (means over the classes in its ground truth) and ``unlabelled`` (share of pixels);
-        also ``worst_class``, the name of the class with the lowest IoU. ``None`` where there is nothing to count
+        values by name: ``miou`` in percent, the mean over the classes in its ground truth; ``worst_class``, the name of the class
+        with the lowest IoU; and, in [0, 1] as FiftyOne's own methods give them, ``accuracy``, ``precision`` (share of labelled
+        pixels that are correct), ``recall`` (equals ``accuracy``), ``dice`` (a mean like ``miou``) and ``unlabelled`` (share of
+        pixels). ``None`` where there is nothing to count
     """
     pixels, present = int(confusion.sum()), (confusion.sum(axis=1) > 0) & np.array(scored)
     if not pixels:
@@ -297,7 +302,7 @@ def per_image(confusion: metrics.Confusion, class_names: Sequence[str], scored: 
         "accuracy": right / pixels,
         "precision": right / labelled if labelled else None,
         "recall": right / pixels,
-        "miou": float(ious[present].mean()) if present.any() else None,
+        "miou": WHOLE_MIOU * float(ious[present].mean()) if present.any() else None,
         "worst_class": None if worst is None else class_names[worst],
         "unlabelled": 1 - labelled / pixels,
         "dice": float(metrics.dice(confusion)[present].mean()) if present.any() else None,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fiftyone_resclip.checks import check_switch
+from fiftyone_resclip.errors import ConfigError
 from fiftyone_resclip.evaluation.boundaries import radius_px
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
 
@@ -24,7 +26,7 @@ class EvaluationSettings:
         compute_dice: whether samples also get a Dice field
 
     Raises:
-        ConfigError: if ``boundary`` is out of range
+        ConfigError: if a setting is out of range or of the wrong kind
     """
 
     ignore_index: Ignored = AUTO
@@ -38,5 +40,9 @@ class EvaluationSettings:
             radius_px(self.boundary, (1, 1))
         if isinstance(self.ignore_index, (tuple, set)):  # the database can only store lists
             object.__setattr__(self, "ignore_index", list(self.ignore_index))
+        for name in ("include_background", "compute_dice"):
+            check_switch(name, getattr(self, name))
+        if not isinstance(self.mapping, Mapping | None):
+            raise ConfigError(f"mapping must be names of classes, such as {{'car': 'vehicle'}}, but got {self.mapping!r}")
         if self.mapping is not None:
             object.__setattr__(self, "mapping", dict(self.mapping))

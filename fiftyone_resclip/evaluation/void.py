@@ -16,9 +16,14 @@ Ignored = int | str | Collection[int | str] | None
 AUTO: Final = "auto"
 DEFAULT_VALUE: Final = 255
 
-#: Names that mean void: if 255 has one of them, it is still void by default.
+#: Names that mean void: a value with such a name is no class, and if 255 has one, it is still void by default.
 _VOID_NAMES = {"void", "ignore", "ignored", "unlabeled", "unlabelled", "unknown", "255"}
 _LARGEST_VALUE = 0xFFFFFF
+
+
+def is_void(value: Any, name: str) -> bool:
+    """Returns whether a mask target stands for pixels without a class, by its value or its name."""
+    return value == DEFAULT_VALUE or name.casefold() in _VOID_NAMES
 
 
 def parse_void(text: str) -> Ignored:

@@ -9,7 +9,8 @@ from typing import Any
 from fiftyone_resclip.errors import ImageError
 from fiftyone_resclip.evidence.presence import check_presence, present_classes
 from fiftyone_resclip.evidence.regions import check_regions, read_regions
-from fiftyone_resclip.model import Picture, Unreadable
+from fiftyone_resclip.fields.names import checked
+from fiftyone_resclip.fields.readers import Picture, Unreadable
 from fiftyone_resclip.segmenter import ImageEvidence
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -19,9 +20,9 @@ logger = logging.getLogger(__name__)
 def check_clues(samples: Any, regions: str | None, present: str | None) -> None:
     """Refuses fields that can't give evidence; see :func:`check_regions` and :func:`check_presence`."""
     if regions is not None:
-        check_regions(samples, regions)
+        check_regions(samples, checked(regions, "field of regions"))
     if present is not None:
-        check_presence(samples, present)
+        check_presence(samples, checked(present, "field of classes that are present"))
 
 
 class Clues:

@@ -16,11 +16,12 @@ from fiftyone_resclip.core.teaching import STRENGTHS, Example, Seen, Taught, Tea
 from fiftyone_resclip.core.windows import Box
 from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError
 from fiftyone_resclip.evaluation.matching import MaskField
+from fiftyone_resclip.fields.arguments import checked_collection
 from fiftyone_resclip.fields.images import read_network_image
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.fields.schema import run_key
 from fiftyone_resclip.fields.values import relabel, resize
-from fiftyone_resclip.model import ResCLIPModel
+from fiftyone_resclip.model import ResCLIPModel, checked_model
 from fiftyone_resclip.segmenter import ResCLIP
 
 Strength = float | Literal["auto"]
@@ -63,14 +64,14 @@ def learn(
 
     Raises:
         DatasetError: if the field has no masks or no class in common with the model, or none of the examples can be used
-        ConfigError: if ``strength`` or ``unlabelled`` is invalid
+        ConfigError: if ``model``, ``strength`` or ``unlabelled`` is invalid
     """
     _check(samples, unlabelled, strength)
-    lesson = _Lesson(model.segmenter, MaskField.of(samples, label_field))
+    lesson = _Lesson(checked_model(model).segmenter, MaskField.of(samples, label_field))
     lesson.of_a_run = run_key(dataset_of(samples), label_field) is not None
     examples = samples.exists(label_field).sort_by("id")
     others = _others(samples, examples, unlabelled)
-    tried = set(_evenly(len(examples), _MOST_JUDGED))
+    tried = set(evenly(len(examples), _MOST_JUDGED))
     with fo.ProgressBar(total=len(examples) + len(others), progress=progress) as bar:
         for number, sample in enumerate(examples.select_fields(label_field)):
             lesson.study(sample, sample[label_field], is_tried=number in tried)
@@ -191,10 +192,10 @@ def _shares(classes: NDArray[np.integer], features: Tensor, n_classes: int) -> T
 
 
 def _thinned(features: Tensor, most: int) -> Tensor:
-    return features[_evenly(len(features), most)]
+    return features[evenly(len(features), most)]
 
 
-def _evenly(count: int, most: int) -> list[int]:
+def evenly(count: int, most: int) -> list[int]:
     """Returns at most ``most`` positions below ``count``, evenly spaced."""
     if count <= most:
         return list(range(count))
@@ -208,15 +209,12 @@ def _others(samples: Any, examples: Any, unlabelled: Any) -> list[str]:
     dataset = dataset_of(samples)
     images = dataset if dataset.media_type == IMAGE else dataset.select_group_slices(media_type=IMAGE)
     paths = images.exclude(examples.values("id")).values("filepath")
-    return [paths[place] for place in _evenly(len(paths), unlabelled)]
+    return [paths[place] for place in evenly(len(paths), unlabelled)]
 
 
 def _check(samples: Any, unlabelled: Any, strength: Strength) -> None:
-    collection = fo.core.collections.SampleCollection
     for name, value in {"samples": samples, **({} if isinstance(unlabelled, int) else {"unlabelled": unlabelled})}.items():
-        if not isinstance(value, collection):
-            raise DatasetError(f"{name} must be a FiftyOne dataset or view, but got {type(value).__name__}")
-        if value.media_type != IMAGE and len(value):
+        if checked_collection(value, name).media_type != IMAGE and len(value):
             raise DatasetError(
                 f"{name} must be images, but are of type {value.media_type!r}; use select_group_slices() or to_frames()"
             )

@@ -83,7 +83,7 @@ def load_lesson(name: str) -> Taught:
 def list_lessons() -> list[str]:
     """Lists the names of the saved lessons, sorted; files that are no lessons are left out."""
     names = []
-    for path in _folder().glob(f"*{_ENDING}"):
+    for path in lessons_folder().glob(f"*{_ENDING}"):
         try:
             names.append(_read(path)[0])
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -108,9 +108,10 @@ def _read(path: Path) -> tuple[str, Taught]:
 
 
 def _path(name: str) -> Path:
-    return _folder() / f"{slug(checked(name, _KIND).strip())}{_ENDING}"
+    return lessons_folder() / f"{slug(checked(name, _KIND).strip())}{_ENDING}"
 
 
-def _folder() -> Path:
+def lessons_folder() -> Path:
+    """Returns the folder of lessons, which may not exist yet."""
     configured = os.environ.get("FIFTYONE_RESCLIP_LESSONS")
     return Path(configured).expanduser() if configured else Path(fo.config.default_dataset_dir) / "resclip-lessons"

@@ -6,13 +6,14 @@ The new masks go to a field of their own, together with the kept ones, which are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evidence.learning import DEFAULT_STRENGTH, learn
 from fiftyone_resclip.explore import review
+from fiftyone_resclip.explore.review_pictures import set_earlier_field
 from fiftyone_resclip.explore.review_verdicts import has_verdict, labelled
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.private import dataset_of
@@ -25,7 +26,6 @@ from fiftyone_resclip.labeling.runs import LabelRun, run_of
 from fiftyone_resclip.model import ResCLIPModel
 
 _SUFFIX = "_improved"
-_EARLIER = "resclip_improved_from"
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,13 @@ class Improvement:
     to_field: str
 
     @classmethod
-    def of(cls, samples: Any, label_field: str) -> Improvement:
+    def of(cls, samples: Any, label_field: str, taken: Collection[str] = ()) -> Improvement:
         """Plans a round.
 
         Args:
             samples: a FiftyOne dataset or view
             label_field: the masks under review
+            taken (()): names of fields that other runs are about to make
 
         Raises:
             DatasetError: if there is no such field of masks, no labelling run made it, no mask is kept, or all have a verdict
@@ -70,13 +71,13 @@ class Improvement:
         if not len(rest):
             raise DatasetError(f"every mask of {label_field!r} has a verdict, so there is nothing left to improve")
         base = re.sub(rf"{_SUFFIX}(_\d+)?\Z", "", label_field)
-        return cls(run, select_slice(dataset).select(kept), rest, fresh_field(dataset, base + _SUFFIX))
+        return cls(run, select_slice(dataset).select(kept), rest, fresh_field(dataset, base + _SUFFIX, taken))
 
     def __str__(self) -> str:
         return f"{len(self.kept)} kept masks teach; {len(self.rest)} images without a verdict are labelled into {self.to_field!r}"
 
     def iter_label(self, model: ResCLIPModel) -> Iterator[LabelingReport]:
-        """Labels the images without a verdict, then copies the kept masks and their verdicts.
+        """Labels the images without a verdict; copies the kept masks and their verdicts as soon as there is a field for them.
 
         Args:
             model: what the kept masks taught, from :func:`learn_kept`
@@ -85,14 +86,19 @@ class Improvement:
             the report, as :func:`fiftyone_resclip.labeling.label.iter_label` does
         """
         evidence = self.run.recipe.get(EVIDENCE, {})
-        yield from iter_label(self.rest, model, self.to_field, output_dir=self.run.output_dir, **evidence)
+        copied = False
+        for report in iter_label(self.rest, model, self.to_field, output_dir=self.run.output_dir, **evidence):
+            if report.labelled and not copied:  # not at the end, so that a run that is interrupted has them, too
+                self._copy_kept()
+                copied = True
+            yield report
+
+    def _copy_kept(self) -> None:
         dataset, label_field = dataset_of(self.rest), self.run.label_field
         review.copy_kept(self.kept, label_field, self.to_field)
         review.mark(dataset, self.to_field, self.kept.values("id"), "keep")
         with exclusive(dataset):
-            field = dataset.get_field(self.to_field)
-            field.info = {**(field.info or {}), _EARLIER: label_field}
-            field.save()
+            set_earlier_field(dataset, self.to_field, label_field)
 
 
 def learn_kept(model: ResCLIPModel, kept: Any, label_field: str) -> ResCLIPModel:
@@ -110,10 +116,3 @@ def learn_kept(model: ResCLIPModel, kept: Any, label_field: str) -> ResCLIPModel
         a new model
     """
     return learn(model, kept, label_field, strength=DEFAULT_STRENGTH, progress=False)
-
-
-def earlier_field(dataset: Any, label_field: str) -> str | None:
-    """Returns the field whose review led to this one, if that still exists."""
-    field = dataset.get_field(label_field)
-    earlier = None if field is None else (field.info or {}).get(_EARLIER)
-    return earlier if earlier is not None and dataset.get_field(earlier) is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from fiftyone_resclip.errors import DatasetError, ImageError
 from fiftyone_resclip.evaluation import metrics
-from fiftyone_resclip.evaluation.matching import VOID, match_classes
+from fiftyone_resclip.evaluation.matching import VOID, background_of, match_classes
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
-from fiftyone_resclip.model import Picture, ResCLIPModel
+from fiftyone_resclip.fields.readers import Picture
+from fiftyone_resclip.model import ResCLIPModel
 from fiftyone_resclip.segmenter import ResCLIP
 
 
@@ -66,18 +68,28 @@ class PhraseTable:
         ]
         return sorted(rows, key=lambda taken: -taken.pixels)
 
+    def taken_by_background(self) -> dict[str, list[Taken]]:
+        """Lists for each other class what the words of the background took from it, the class that lost the most first."""
+        background = background_of(name for _, name in self.phrases)
+        lost: dict[str, list[Taken]] = {}
+        for taken in self.taken():
+            if taken.phrase_class == background and not taken.right:
+                lost.setdefault(taken.truth, []).append(taken)
+        return dict(sorted(lost.items(), key=lambda item: -sum(taken.share for taken in item[1])))
 
-def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index: Ignored = AUTO) -> PhraseTable:
+
+def iter_phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index: Ignored = AUTO) -> Iterator[PhraseTable]:
     """Segments images by phrase and counts how many pixels of each class each phrase wins.
 
     Args:
         samples: a FiftyOne dataset or view of images
         gt_field: the field with the true masks
-        model: the model, with the phrases in its vocabulary; no threshold is applied, so that some phrase wins each pixel
+        model: the model, with the phrases in its vocabulary and what examples taught it; no threshold is applied, so that some
+            phrase wins each pixel
         ignore_index ("auto"): void values of the ground truth, as in :func:`fiftyone_resclip.evaluate`
 
-    Returns:
-        the table; images are left out if they or their ground truth can't be read
+    Yields:
+        the table so far, after each image; images are left out if they or their ground truth can't be read
 
     Raises:
         DatasetError: if the field can't be used, or no image can be read with its ground truth
@@ -88,10 +100,11 @@ def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index:
     names, truth = match.class_names, match.truth_field
     method = model.segmenter
     vocabulary, every = method.vocabulary, replace(method.config, min_area=0.0)
-    segmenter = ResCLIP(method.backbone, vocabulary, every, method.text_features)
+    segmenter = ResCLIP(method.backbone, vocabulary, every, method.text_features, method.taught)
     reader = model.build_get_item()
     pixels = np.zeros((len(names), len(vocabulary.flat_phrases)), dtype=np.int64)
-    images = 0
+    classes = (vocabulary.class_names[index] for index in vocabulary.phrase_classes)
+    table = PhraseTable(names, tuple(zip(vocabulary.flat_phrases, classes, strict=True)), pixels, 0)
     for sample in samples.select_fields(gt_field).iter_samples():
         picture, label = reader({"filepath": sample.filepath}), sample[gt_field]
         if not isinstance(picture, Picture) or label is None or not label.has_mask:
@@ -104,8 +117,7 @@ def phrase_table(samples: Any, gt_field: str, model: ResCLIPModel, ignore_index:
         for value, phrase, count in zip(*(part.tolist() for part in metrics.value_pairs(mask, won)), strict=True):
             if (row := match.truth.get(value, VOID)) != VOID:
                 pixels[row, phrase] += count
-        images += 1
-    if not images:
+        table = replace(table, images=table.images + 1)
+        yield table
+    if not table.images:
         raise DatasetError(f"no image with a readable mask in {gt_field!r}: there is nothing to compare the words with")
-    classes = (vocabulary.class_names[index] for index in vocabulary.phrase_classes)
-    return PhraseTable(names, tuple(zip(vocabulary.flat_phrases, classes, strict=True)), pixels, images)

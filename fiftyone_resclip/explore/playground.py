@@ -1,4 +1,4 @@
-"""Tries words on one image: shows labels, confidence, the winning phrase of each pixel, and what a patch attends to.
+"""Tries words on one image: labels, confidence and winning phrase of each pixel as labelling finds them, and attention.
 
 The image goes through the trunk only once, even if the words, thresholds or mixes change.
 """
@@ -21,9 +21,10 @@ from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.text_cache import text_features
 from fiftyone_resclip.clip.trunk_cache import CachedBackbone
 from fiftyone_resclip.config import ResCLIPConfig
+from fiftyone_resclip.core.teaching import Taught
 from fiftyone_resclip.errors import ImageError
 from fiftyone_resclip.explore.patch_attention import AttentionRows, attention_rows
-from fiftyone_resclip.model import PictureReader, Unreadable
+from fiftyone_resclip.fields.images import read_network_image
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.vocabulary import Vocabulary
 
@@ -51,11 +52,11 @@ class ClassShare(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """The result of trying words on an image, at network size.
+    """The result of trying words on an image, at the image's own size.
 
     Attributes:
         segmenter: the method with the words
-        image: RGB, ``(3, H, W)`` uint8
+        image: RGB at network size, ``(3, h, w)`` uint8
         labels: class index per pixel, -1 where there is no class, ``(H, W)``
         confidence: probability of the most likely class, ``(H, W)`` in [0, 1]
         phrases: index of the most likely phrase, ``(H, W)``
@@ -70,25 +71,38 @@ class Reading:
     @property
     def image_hw(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return (self.image.shape[1], self.image.shape[2])
+        return (self.labels.shape[0], self.labels.shape[1])
 
     @cached_property
     def shares(self) -> list[ClassShare]:
         """The share of each class, largest first; classes without pixels are included."""
-        vocabulary = self.segmenter.vocabulary
-        flat = vocabulary.flat_phrases
-        result = []
-        for index, name in enumerate(vocabulary.class_names):
-            inside = self.labels == index
-            counts = np.bincount(self.phrases[inside], minlength=len(flat)) / inside.size
-            confidence = float(self.confidence[inside].mean()) if inside.any() else 0.0
-            phrases = {flat[q]: float(counts[q]) for q, owner in enumerate(vocabulary.phrase_classes) if owner == index}
-            result.append(ClassShare(name, float(inside.mean()), confidence, phrases))
+        vocabulary, total = self.segmenter.vocabulary, self.labels.size
+        owners, labels = np.array(vocabulary.phrase_classes), self.labels.ravel()
+        pixels = np.bincount(labels + 1, minlength=len(vocabulary.class_names) + 1)[1:]
+        certainty = np.bincount(labels + 1, self.confidence.ravel(), minlength=len(vocabulary.class_names) + 1)[1:]
+        phrases = self.phrases.ravel()
+        won = np.bincount(phrases[owners[phrases] == labels], minlength=len(owners)) / total
+        result = [
+            ClassShare(
+                name,
+                float(pixels[index] / total),
+                float(certainty[index] / max(pixels[index], 1)),
+                {vocabulary.flat_phrases[q]: float(won[q]) for q in np.flatnonzero(owners == index)},
+            )
+            for index, name in enumerate(vocabulary.class_names)
+        ]
         return sorted(result, key=lambda row: -row.share)
 
     def attention_rows(self, point: tuple[float, float]) -> AttentionRows:
-        """Returns what the patch at a point attends to; see :func:`fiftyone_resclip.explore.patch_attention.attention_rows`."""
-        return attention_rows(self.segmenter, self.image, point)
+        """Returns what the patch at a point attends to.
+
+        Args:
+            point: row and column as shares of height and width, in [0, 1]
+
+        Returns:
+            as :func:`fiftyone_resclip.explore.patch_attention.attention_rows`, in pixels of :attr:`image`
+        """
+        return attention_rows(self.segmenter, self.image, (point[0] * self.image.shape[1], point[1] * self.image.shape[2]))
 
 
 class Playground:
@@ -102,45 +116,42 @@ class Playground:
     def __init__(self, backbone: Backbone, config: ResCLIPConfig) -> None:
         self.backbone, self.config = backbone, config
         self.trunks = CachedBackbone(backbone)
-        self._images: LRUCache[_ImageKey, Tensor] = LRUCache(_IMAGES_KEPT)
-        self._readings: LRUCache[tuple[_ImageKey, Vocabulary, ResCLIPConfig], Reading] = LRUCache(1)
+        self._images: LRUCache[_ImageKey, tuple[Tensor, tuple[int, int]]] = LRUCache(_IMAGES_KEPT)
+        self._readings: LRUCache[tuple[_ImageKey, Vocabulary, ResCLIPConfig, str | None], Reading] = LRUCache(1)
 
     @torch.inference_mode()
-    def read(self, path: str, vocabulary: Vocabulary, settings: Mapping[str, Any] | None = None) -> Reading:
+    def read(
+        self, path: str, vocabulary: Vocabulary, settings: Mapping[str, Any] | None = None, taught: Taught | None = None
+    ) -> Reading:
         """Segments an image.
 
         Args:
             path: the image file
             vocabulary: the classes
             settings (None): the settings that differ from the defaults, by their names in ``ResCLIPConfig``
+            taught (None): what examples taught
 
         Returns:
-            the reading; :func:`fiftyone_resclip.label` computes the same labels
+            the reading; :func:`fiftyone_resclip.label` makes the same mask
 
         Raises:
             ImageError: if the file can't be read or is too thin
-            ConfigError: if a setting is unknown or out of range
+            ConfigError: if a setting is unknown or out of range, or examples taught another model
         """
         config = self.config.varied(settings or {})
         image_key = _image_key(path, config)
         if image_key not in self._images:
-            self._images[image_key] = self._pixels(path, config)
-        key = (image_key, vocabulary, config)
+            self._images[image_key] = read_network_image(path, config, self.backbone.patch_px)
+        key = (image_key, vocabulary, config, None if taught is None else taught.digest)
         if key not in self._readings:
-            self._readings[key] = self._read(self._images[image_key], vocabulary, config)
+            features = text_features(self.backbone, vocabulary.flat_phrases)
+            segmenter = ResCLIP(self.trunks, vocabulary, config, features, taught)
+            self._readings[key] = self._read(*self._images[image_key], segmenter)
         return self._readings[key]
 
-    def _read(self, image: Tensor, vocabulary: Vocabulary, config: ResCLIPConfig) -> Reading:
-        features = text_features(self.backbone, vocabulary.flat_phrases)
-        segmenter = ResCLIP(self.trunks, vocabulary, config, features)
-        labels, confidence, phrases = (part.cpu().numpy() for part in segmenter.segment([image])[0])
+    def _read(self, image: Tensor, image_hw: tuple[int, int], segmenter: ResCLIP) -> Reading:
+        labels, confidence, phrases = (part.cpu().numpy() for part in segmenter.segment([image], [image_hw])[0])
         return Reading(segmenter, image, labels, confidence, phrases)
-
-    def _pixels(self, path: str, config: ResCLIPConfig) -> Tensor:
-        picture = PictureReader(config, self.backbone.patch_px)({"filepath": path})
-        if isinstance(picture, Unreadable):
-            raise ImageError(picture.reason)
-        return picture.pixels
 
 
 def _image_key(path: str, config: ResCLIPConfig) -> _ImageKey:

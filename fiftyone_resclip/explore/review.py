@@ -11,24 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
-import numpy as np
 from bson import ObjectId
 
-from fiftyone_resclip.drawing import pictures, plots
 from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
 from fiftyone_resclip.explore import kept_labels, review_verdicts
 from fiftyone_resclip.explore.review_history import History, Step
 from fiftyone_resclip.explore.review_verdicts import VERDICTS, Verdict, field_of, has_verdict, labelled
-from fiftyone_resclip.fields import masks, schema
-from fiftyone_resclip.fields.colours import palette
-from fiftyone_resclip.fields.images import read_image
 from fiftyone_resclip.fields.patience import patient, patiently
 from fiftyone_resclip.fields.private import dataset_of, refresh
-from fiftyone_resclip.fields.values import resize
 
 LabelType = Literal["detections", "polylines"]
-
-_PICTURE_PX, _CELL_PX = 512, 8
 
 
 @patient
@@ -139,29 +131,6 @@ def convert(
         interrupted = next(iter(_interrupted(history, to_field, **how)), None)
         step = interrupted or kept_labels.begin(dataset, history, chosen, to_field, **how)
     return kept_labels.make(dataset, history, step)
-
-
-def picture(sample: Any, label_field: str, targets: schema.MaskTargets) -> plots.Figure:
-    """Draws a sample with its mask on top; hovering over a pixel shows its class name.
-
-    Args:
-        sample: a sample with a mask
-        label_field: the masks under review
-        targets: class name by mask value
-
-    Returns:
-        the figure
-
-    Raises:
-        ImageError: if the image or the mask can't be read
-    """
-    photo = read_image(sample.filepath)
-    photo.thumbnail((_PICTURE_PX, _PICTURE_PX))
-    mask = masks.read_mask(sample[label_field])
-    values = resize(mask, (photo.height, photo.width))
-    cells = resize(mask, (photo.height // _CELL_PX + 1, photo.width // _CELL_PX + 1))
-    names = np.array([[targets.get(int(value), "no class") for value in row] for row in cells], dtype=np.str_)
-    return plots.covered(photo, pictures.paint(values, palette(max(targets, default=1))), names)
 
 
 def undo(samples: Any, label_field: str) -> str | None:

@@ -31,6 +31,13 @@ def batches(items: list[Item], size: int) -> Iterator[list[Item]]:
         yield items[start : start + size]
 
 
+def latest_field(dataset: Any) -> str | None:
+    """Returns the field of a dataset that got the latest verdict; ``None`` if none has any."""
+    steps = database()["fiftyone_resclip.review_steps"]
+    latest = steps.find_one({"dataset": dataset_id(dataset), "kind": "verdicts"}, sort=[("_id", -1)])
+    return latest["field"] if latest else None
+
+
 class History:
     """The steps of the review of one field.
 

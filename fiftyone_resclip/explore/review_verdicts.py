@@ -57,6 +57,14 @@ def has_verdict(label_field: str, verdict: Verdict | None = None) -> Any:
     return counts & (given.exists() if verdict is None else given == verdict)
 
 
+def verdict_on(sample: Any, label_field: str) -> Verdict | None:
+    """Returns the verdict on the mask of a sample, unless it was about another label."""
+    if not sample.has_field(field_of(label_field)) or sample[label_field] is None:
+        return None
+    about = sample[reviewed_id_of(label_field)] if sample.has_field(reviewed_id_of(label_field)) else None
+    return sample[field_of(label_field)] if about in (None, sample[label_field].id) else None
+
+
 def begin(
     dataset: Any, history: History, label_field: str, ids: Sequence[str], verdict: Verdict | None
 ) -> tuple[Step | None, int]:
@@ -117,7 +125,8 @@ def take_back(dataset: Any, history: History, step: Step) -> str:
             count = _change(dataset, label_field, {"_id": {"$in": change["ids"]}, **same}, earlier)
             undone, left = undone + count, left + len(change["ids"]) - count
         history.stay()
-    return f"verdict on {undone} samples undone" + (f"; {left} that have changed since were left alone" if left else "")
+    what = "1 sample" if undone == 1 else f"{undone} samples"
+    return f"verdict on {what} undone" + (f"; {left} that have changed since were left alone" if left else "")
 
 
 def _missing(dataset: Any, label_field: str) -> dict[str, type[fo.Field]]:

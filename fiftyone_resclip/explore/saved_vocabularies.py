@@ -67,7 +67,7 @@ def delete(name: str) -> None:
 
 def _restored(saved: Mapping[str, Any]) -> Vocabulary:
     if "classes" in saved:  # version 0.1.0 saved a text without backslashes
-        return Vocabulary.from_text(saved["classes"].replace("\\", "\\\\"), saved["background"])
+        return Vocabulary.from_text(saved["classes"].replace("\\", "\\\\").replace(";", "\\;"), saved["background"])
     return Vocabulary(tuple(saved["class_names"]), tuple(map(tuple, saved["phrases"])), saved["background"])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,28 +72,45 @@ def read_network_image(path: str | Path, config: ResCLIPConfig, least_px: int = 
     Raises:
         ImageError: as for :func:`read_image`, and if the image is too thin
     """
+    return read_with(lambda image: to_network(image, config), path, config, least_px)
+
+
+def read_with(
+    convert: Callable[[Image.Image], Tensor], path: str | Path, config: ResCLIPConfig, least_px: int = 1
+) -> tuple[Tensor, tuple[int, int]]:
+    """Reads an image file as :func:`read_network_image` does, and converts it in another way.
+
+    Args:
+        convert: turns an upright image of any mode that :func:`to_rgb` converts into a tensor
+        path: as for :func:`read_image`
+        config: the settings, which decide how thin an image may be and at what size a very large one is decoded
+        least_px (1): the minimum length of each side at network size
+
+    Returns:
+        what ``convert`` returns, and height and width of the upright image
+
+    Raises:
+        ImageError: as for :func:`read_network_image`
+    """
     with opened(path) as image:
-        small = min(network_hw((image.height, image.width), config))
-        if small < least_px:
-            raise ImageError(
-                f"it is {image.width}x{image.height} px, too thin: at network size its short side is {small} px, "
-                f"less than the patch size of {least_px}"
-            )
+        check_thickness((image.height, image.width), config, least_px)
         if image.width * image.height <= HUGE_PIXELS:
             upright = _upright(image)
-            return to_network(upright, config), (upright.height, upright.width)
+            return convert(upright), (upright.height, upright.width)
         with _ALONE:
-            return _read_huge(image, config)
+            return _read_huge(image, config, convert)
 
 
-def _read_huge(image: Image.Image, config: ResCLIPConfig) -> tuple[Tensor, tuple[int, int]]:
+def _read_huge(
+    image: Image.Image, config: ResCLIPConfig, convert: Callable[[Image.Image], Tensor]
+) -> tuple[Tensor, tuple[int, int]]:
     whole, enough = image.size, 2 * max(network_hw((image.height, image.width), config))
     image.draft(None, (enough, enough))
     shrunk = image.size != whole
     upright = _upright(image)
     width, height = whole if shrunk else upright.size
     turned = shrunk and _turn(image) in _QUARTER_TURNS
-    return to_network(upright, config), (width, height) if turned else (height, width)
+    return convert(upright), (width, height) if turned else (height, width)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -131,6 +149,25 @@ def to_rgb(image: Image.Image) -> Image.Image:
         ground = Image.new("RGBA", opaque.size, "white")
         return Image.alpha_composite(ground, opaque).convert("RGB")
     return image.convert("RGB")
+
+
+def check_thickness(image_hw: tuple[int, int], config: ResCLIPConfig, least_px: int) -> None:
+    """Refuses an image of which no whole patch would reach the network.
+
+    Args:
+        image_hw: height and width in pixels
+        config: the settings
+        least_px: the minimum length of each side at network size
+
+    Raises:
+        ImageError: if it has no pixels or is too thin
+    """
+    small = min(network_hw(image_hw, config)) if min(image_hw) else 0
+    if small < least_px:
+        raise ImageError(
+            f"it is {image_hw[1]}x{image_hw[0]} px, too thin: at network size its short side is {small} px, "
+            f"less than the patch size of {least_px}"
+        )
 
 
 def network_hw(image_hw: tuple[int, int], config: ResCLIPConfig) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,33 +57,44 @@ def written_by(writer: str, folders: Iterable[Path]) -> list[Path]:
     return [path for folder in folders for path in folder.glob(f"*-{writer}-*") if path.suffix in (".png", ".partial")]
 
 
-def remove_unused(paths: Iterable[Path], besides: tuple[Any, str] | None = None) -> dict[Path, OSError]:
+def unused(paths: Iterable[Path], besides: tuple[Any, Collection[str]] | None = None) -> set[Path]:
+    """Returns those files of masks and heat maps that no label names.
+
+    Args:
+        paths: the files; some may be gone already
+        besides (None): a FiftyOne dataset and fields of it whose labels don't matter
+    """
+    files = set(paths)
+    used = named_in({str(path.parent) for path in files}, besides) if files else set()
+    return {path for path in files if str(path) not in used}
+
+
+def remove_unused(paths: Iterable[Path], besides: tuple[Any, Collection[str]] | None = None) -> dict[Path, OSError]:
     """Removes mask files that no label names.
 
     Args:
         paths: the files; some may be gone already
-        besides (None): a FiftyOne dataset and a field of it whose labels don't matter
+        besides (None): a FiftyOne dataset and fields of it whose labels don't matter
 
     Returns:
         the files that can't be removed, and why
     """
-    failed, files = {}, set(paths)
-    used = named_in({str(path.parent) for path in files}, besides) if files else set()
-    for path in files:
+    failed = {}
+    for path in unused(paths, besides):
         try:
-            if str(path) not in used:
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
             failed[path] = error
     return failed
 
 
 @contextmanager
-def storing(output_dir: Path | None) -> Iterator[None]:
+def storing(output_dir: Path | None, what: str = "masks") -> Iterator[None]:
     """Turns errors of the file system into one that says what to do.
 
     Args:
         output_dir: the user's folder
+        what ("masks"): what is written there
 
     Raises:
         StorageError: if a file in the folder can't be written
@@ -94,18 +105,22 @@ def storing(output_dir: Path | None) -> Iterator[None]:
         raise  # says what to do already
     except OSError as error:
         raise StorageError(
-            f"masks can't be written to {str(output_dir)!r}: {error.strerror or error}; "
+            f"{what} can't be written to {str(output_dir)!r}: {error.strerror or error}; "
             "what was saved is kept, so mend that and repeat the call to go on"
         ) from error
 
 
-def refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: Path, what: str = "masks") -> None:
     """Checks that files can be written to a folder, which is created if it is missing.
+
+    Args:
+        folder: the folder
+        what ("masks"): what is to be written there
 
     Raises:
         StorageError: if not
     """
-    with storing(folder):
+    with storing(folder, what):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"test")

@@ -15,20 +15,27 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import fiftyone as fo
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from PIL import Image
 
 from fiftyone_resclip.errors import ImageError
 from fiftyone_resclip.fields.process_identity import pid_space
 from fiftyone_resclip.fields.raster import opened
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fiftyone_resclip.core.labels import LabelMap
 
 _PARTIAL = ".partial"
+_PNG = [
+    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
+    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
+    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP),
+]
 #: Where process numbers count: containers may have the host name of their machine, but they see other processes.
 _HOST = re.sub(r"\W", "_", platform.node()) + blake2b((pid_space() or "").encode(), digest_size=4).hexdigest()
 
@@ -47,15 +54,28 @@ def to_segmentation(
     Returns:
         a ``Segmentation`` with ``mask`` (uint8 or uint16) or ``mask_path``, and ``confidence``, the mean over pixels in [0, 1]
     """
-    dtype = np.uint8 if n_classes <= 255 else np.uint16
-    mask: NDArray[np.integer] = np.empty(tuple(label_map.labels.shape), dtype)
-    np.add(label_map.labels.cpu().numpy(), 1, out=mask, casting="unsafe")  # without a copy in between: masks can be huge
-    confidence = round(float(label_map.confidence.mean()), 4)
+    mask = to_mask(label_map.labels, n_classes)
+    confidence = round(float(label_map.mean_confidence), 4)
     if path is None:
         return fo.Segmentation(mask=mask, confidence=confidence)
     write_mask(mask, path, allow)
     # a new label, because removing the mask from one makes FiftyOne compare old and new, which is slower than the write
     return fo.Segmentation(mask_path=str(path), confidence=confidence)
+
+
+def to_mask(labels: Tensor, n_classes: int) -> NDArray[np.integer]:
+    """Converts class indices to mask values.
+
+    Args:
+        labels: class index per pixel, -1 for no label, ``(H, W)``
+        n_classes: number of classes; more than 255 need 16 bits
+
+    Returns:
+        ``(H, W)`` uint8 or uint16, 0 for no label
+    """
+    mask: NDArray[np.integer] = np.empty(tuple(labels.shape), np.uint8 if n_classes <= 255 else np.uint16)
+    np.add(labels.cpu().numpy(), 1, out=mask, casting="unsafe")  # without a copy in between: masks can be huge
+    return mask
 
 
 def write_mask(mask: NDArray[np.integer], path: Path, allow: Callable[[], object] | None = None) -> None:
@@ -77,13 +97,21 @@ def write_mask(mask: NDArray[np.integer], path: Path, allow: Callable[[], object
     partial = path.with_name(f".{path.stem}.{_HOST}.{os.getpid()}.{token_hex(6)}{_PARTIAL}")
     try:
         with partial.open("xb") as file:  # "x" refuses files and links that are there
-            Image.fromarray(mask).save(file, format="PNG", compress_level=1)
+            file.write(_png(mask))
         if allow is not None:
             allow()
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _png(mask: NDArray[np.integer]) -> bytes:
+    """Encodes a mask. Most of its pixels equal the one above and the one before, for which filter and strategy are made."""
+    written, png = cv2.imencode(".png", mask, _PNG)
+    if not written:
+        raise OSError(f"a mask of {mask.shape} {mask.dtype} can't be encoded as PNG")
+    return bytes(png)
 
 
 @cache

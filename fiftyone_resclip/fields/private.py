@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
-from typing import Any
+from datetime import datetime, timezone
+from typing import Any, Literal
 from uuid import uuid4
 
 import fiftyone as fo
 import fiftyone.core.frame as fofr
 import fiftyone.core.models as fom
 import fiftyone.core.odm as foo
-from bson import ObjectId
-from pymongo import UpdateMany
+from bson import ObjectId, json_util
+from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import PyMongoError
 
 from fiftyone_resclip.errors import DatasetError
 
 _FRAMES = "frames."
-_MASKS = "fiftyone.core.labels.Segmentation"
+#: The attribute with the file of a label, by type of label.
+_FILES = {"fiftyone.core.labels.Segmentation": "mask_path", "fiftyone.core.labels.Heatmap": "map_path"}
 _SAMPLES_AT_ONCE = 10_000
+_STAGES_CHARS = 50_000  # a run stores up to twenty of them in one document of the database
 _MARK = "fiftyone_resclip_writer"  # FiftyOne ignores what it does not know in a dataset's document
 
 
@@ -149,6 +152,17 @@ def stages_of(samples: Any) -> list[str]:
     return [str(stage) for stage in getattr(samples, "_stages", ())]
 
 
+def stored_stages(samples: Any) -> str | None:
+    """Returns the stages of a view as JSON, for :func:`with_stages`; ``None`` if they are too long to store."""
+    text = json_util.dumps(samples.view()._serialize())
+    return text if len(text) <= _STAGES_CHARS else None
+
+
+def with_stages(dataset: Any, stages: str) -> Any:
+    """Returns the view of a dataset that :func:`stored_stages` describes."""
+    return fo.DatasetView._build(dataset, json_util.loads(stages))
+
+
 def reload_samples(dataset: Any, sample_ids: Any = None) -> None:
     """Reloads the samples that this process holds in memory, by default all, after their documents were changed directly."""
     fo.Sample._reload_docs(dataset._sample_collection_name, sample_ids=sample_ids)
@@ -187,13 +201,13 @@ def sidebar(dataset: Any, group: str, add: Iterable[str] = (), remove: Iterable[
     return {f"app_config.{name}": values[name] for name in ("active_fields", "sidebar_groups") if values.get(name) is not None}
 
 
-def arguments_of_apply_model() -> dict[str, Any] | None:
-    """Returns the arguments of the ``apply_model`` call that is under way in this thread; ``None`` outside of one.
+def arguments_of(call: Literal["apply_model", "compute_embeddings"]) -> dict[str, Any] | None:
+    """Returns the arguments of a call of FiftyOne's that is under way in this thread; ``None`` outside of one.
 
-    FiftyOne tells a model neither the field nor whether failures are to be skipped.
+    FiftyOne tells a model neither what it is used for, nor the field, nor whether failures are to be skipped.
     """
-    frame = sys._getframe()
-    while frame is not None and frame.f_code is not fom.apply_model.__code__:
+    frame, code = sys._getframe(), getattr(fom, call).__code__
+    while frame is not None and frame.f_code is not code:
         frame = frame.f_back  # type: ignore[assignment]  # None after the outermost frame
     return None if frame is None else dict(frame.f_locals)
 
@@ -219,38 +233,61 @@ def write_samples(dataset: Any, operations: list[Any], ids: list[Any]) -> int:
     return sum(result.modified_count for result in results)
 
 
-def labels_of(dataset: Any, field: str, ids: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+def write_labels(samples: Any, labels: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sets fields of samples, or of frames in a view of frames and in their videos; all fields of a sample in one write.
+
+    Args:
+        samples: a FiftyOne dataset, or a view of frames
+        labels: label by field, by id of the sample or frame; the fields are declared
+    """
+    dataset, now = dataset_of(samples), datetime.now(timezone.utc)
+    updates = {ObjectId(key): {name: label.to_dict() for name, label in fields.items()} for key, fields in labels.items()}
+    operations = [UpdateOne({"_id": key}, {"$set": {**fields, "last_modified_at": now}}) for key, fields in updates.items()]
+    write_samples(dataset, operations, list(labels))
+    if is_frames_view(samples):
+        names = list({name for fields in labels.values() for name in fields})
+        frames = samples.select(list(labels))  # or each batch would copy all frames to the videos
+        frames._sync_source(fields=names, ids=list(labels))
+
+
+def labels_of(
+    dataset: Any, field: str, ids: Sequence[str], heatmaps: str | None = None
+) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Returns the labels that samples of any group slice, or frames, have in a field, as they are in the database now.
 
     Args:
         dataset: a FiftyOne dataset
-        field: name of a field; starts with ``frames.`` for a field of video frames
+        field: name of a field of masks; starts with ``frames.`` for a field of video frames
         ids: the ids of the samples or frames
+        heatmaps (None): a field of heat maps whose files count, too
 
     Returns:
-        id and mask file (``None`` if the database holds the mask) of each label, by id of its sample or frame
+        id and files (none if the database holds the mask) of each label, by id of its sample or frame
     """
     collection, name = _place(dataset, field)
-    found, shown = {}, {f"{name}._id": 1, f"{name}.mask_path": 1}
+    places = [(name, "mask_path")] + ([] if heatmaps is None else [(heatmaps.removeprefix(_FRAMES), "map_path")])
+    found, shown = {}, {f"{name}._id": 1, **{f"{place}.{key}": 1 for place, key in places}}
     for some in _parts(ids):
         for document in collection.find({"_id": {"$in": some}, f"{name}._id": {"$exists": True}}, shown):
-            found[str(document["_id"])] = str(document[name]["_id"]), document[name].get("mask_path")
+            files = [(document.get(place) or {}).get(key) for place, key in places]
+            found[str(document["_id"])] = str(document[name]["_id"]), tuple(path for path in files if path is not None)
     return found
 
 
-def mask_paths(dataset: Any, field: str) -> Iterator[str]:
-    """Yields the mask file of each label in a field, in all group slices; the field may be ``frames.<name>``."""
+def files_of(dataset: Any, field: str) -> Iterator[str]:
+    """Yields the file of each mask or heat map in a field, in all group slices; the field may be ``frames.<name>``."""
     collection, name = _place(dataset, field)
-    for document in collection.find({f"{name}.mask_path": {"$type": "string"}}, {f"{name}.mask_path": 1}):
-        yield document[name]["mask_path"]
+    keys = [f"{name}.{key}" for key in _FILES.values()]
+    for document in collection.find({"$or": [{key: {"$type": "string"}} for key in keys]}, dict.fromkeys(keys, 1)):
+        yield from document[name].values()
 
 
-def named_in(folders: Iterable[str], besides: tuple[Any, str] | None = None) -> set[str]:
-    """Returns those files in some folders that a label of any dataset of this database names as its mask.
+def named_in(folders: Iterable[str], besides: tuple[Any, Collection[str]] | None = None) -> set[str]:
+    """Returns those files in some folders that a label of any dataset of this database names as its mask or heat map.
 
     Args:
         folders: the folders
-        besides (None): a dataset and a field of it whose labels don't matter
+        besides (None): a dataset and fields of it whose labels don't matter
 
     Returns:
         paths; copies of samples that FiftyOne makes for views of frames, clips and patches don't count
@@ -260,14 +297,14 @@ def named_in(folders: Iterable[str], besides: tuple[Any, str] | None = None) -> 
     parts = (("sample_collection_name", "sample_fields", ""), ("frame_collection_name", "frame_fields", _FRAMES))
     for dataset in database().datasets.find({"sample_collection_name": {"$regex": r"^samples\."}}):
         for collection, fields, prefix in parts:
-            known = [field for field in dataset.get(fields) or () if field.get("embedded_doc_type") == _MASKS]
+            known = [field for field in dataset.get(fields) or () if field.get("embedded_doc_type") in _FILES]
             if besides is not None and dataset["_id"] == dataset_id(besides[0]):
-                known = [field for field in known if prefix + field["name"] != besides[1]]
-            names = [field.get("db_field") or field["name"] for field in known]
-            conditions = [{f"{name}.mask_path": inside} for name in names]
-            shown = {f"{name}.mask_path": 1 for name in names}
-            for document in database()[dataset[collection]].find({"$or": conditions}, shown) if names else ():
-                found.update(label["mask_path"] for name in names if (label := document.get(name)) and label.get("mask_path"))
+                known = [field for field in known if prefix + field["name"] not in besides[1]]
+            places = [(field.get("db_field") or field["name"], _FILES[field["embedded_doc_type"]]) for field in known]
+            names = [f"{name}.{key}" for name, key in places]
+            conditions = {"$or": [{name: inside} for name in names]}
+            for document in database()[dataset[collection]].find(conditions, dict.fromkeys(names, 1)) if names else ():
+                found.update(path for name, key in places if (path := (document.get(name) or {}).get(key)))
     return found
 
 
@@ -282,7 +319,9 @@ def count_labels(dataset: Any, field: str) -> int:
     return int(collection.count_documents({f"{name}._id": {"$exists": True}}))
 
 
-def remove_labels(dataset: Any, field: str, ids: Sequence[str], labels: Sequence[str] | None = None) -> None:
+def remove_labels(
+    dataset: Any, field: str, ids: Sequence[str], labels: Sequence[str] | None = None, *, companions: Iterable[str] = ()
+) -> None:
     """Removes the labels that samples of any group slice, or frames, have in a field, whether or not it is still declared.
 
     Args:
@@ -290,11 +329,13 @@ def remove_labels(dataset: Any, field: str, ids: Sequence[str], labels: Sequence
         field: name of the field; that of a field of frames starts with ``frames.``
         ids: the ids of the samples or frames
         labels (None): the ids of the only labels to remove
+        companions (()): fields that lose their values with those labels
     """
     collection, name = _place(dataset, field)
     only = {} if labels is None else {f"{name}._id": {"$in": [ObjectId(label) for label in labels]}}
+    removed = dict.fromkeys([name, *(companion.removeprefix(_FRAMES) for companion in companions)], "")
     for some in _parts(ids):
-        foo.bulk_write([UpdateMany({"_id": {"$in": some}, **only}, {"$unset": {name: ""}})], collection)
+        foo.bulk_write([UpdateMany({"_id": {"$in": some}, **only}, {"$unset": removed})], collection)
         if name == field:
             fo.Sample._reload_docs(dataset._sample_collection_name, sample_ids=some)
         else:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
 
 from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.fields.colours import palette
+from fiftyone_resclip.fields import colour_scheme
 from fiftyone_resclip.fields.exclusive import exclusive
-from fiftyone_resclip.fields.private import field_documents, stored
+from fiftyone_resclip.fields.private import change_document, field_documents, refresh, sidebar, stored
 from fiftyone_resclip.vocabulary import Vocabulary
 
 MaskTargets = Mapping[int, str]
@@ -24,9 +24,11 @@ def mask_targets(vocabulary: Vocabulary) -> dict[int, str]:
 
 
 def declare_field(
-    dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str] | None = None, run: str | None = None
+    dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Mapping[str, str] | None = None, run: str | None = None
 ) -> None:
     """Declares a mask field with its confidence, class names and colours, before any mask is written.
+
+    Other mask fields whose classes have no colours, such as a ground truth, get those of the same class names.
 
     Several processes may declare fields of a dataset at the same time. Calling this again repairs a declaration that was lost.
 
@@ -34,7 +36,7 @@ def declare_field(
         dataset: a FiftyOne dataset
         field: name; starts with ``frames.`` for a field of video frames
         targets: class name by mask value
-        colours (None): hex colour of each class; by default from :func:`~fiftyone_resclip.fields.colours.palette`
+        colours (None): hex colour by class name; by default those that the classes have in the dataset
         run (None): key of the labelling run that fills the field, if one does
 
     Raises:
@@ -47,10 +49,18 @@ def declare_field(
         note = None if run is None else {_RUN: run}  # in the same write, so that no field is ever without it
         add(frame_field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation, info=note)
         add(f"{frame_field}.confidence", fo.FloatField)
+        named = colours or colour_scheme.class_colours(dataset, [*targets.values()], field)
         dataset.mask_targets = {**dataset.mask_targets, field: dict(targets)}
-        _colour_field(dataset, field, targets, colours or palette(len(targets)))
+        colour_scheme.colour(dataset, field, targets, named)
+        colour_masks(dataset)
         if run is not None:
             set_run_key(dataset, field, run)
+
+
+def colour_masks(dataset: fo.Dataset) -> None:
+    """Gives each mask field the colours of its class names, where the user chose none."""
+    with exclusive(dataset):
+        dataset.app_config.color_scheme = colour_scheme.completed(dataset, mask_fields(dataset, frames=True))
 
 
 def move_declaration(dataset: fo.Dataset, before: str, field: str, targets: MaskTargets) -> None:
@@ -62,7 +72,7 @@ def move_declaration(dataset: fo.Dataset, before: str, field: str, targets: Mask
         field: the new name
         targets: class name by mask value
     """
-    declare_field(dataset, field, targets, _colours_of(dataset, before, targets))
+    declare_field(dataset, field, targets, colour_scheme.class_colours(dataset, [*targets.values()], before))
     if before not in field_documents(dataset):
         forget_field(dataset, before)
 
@@ -70,19 +80,31 @@ def move_declaration(dataset: fo.Dataset, before: str, field: str, targets: Mask
 def forget_field(dataset: fo.Dataset, field: str) -> None:
     """Removes the class names and colours of a field that is gone; call it while holding the dataset's lock."""
     dataset.mask_targets = {name: targets for name, targets in dataset.mask_targets.items() if name != field}
-    scheme = dataset.app_config.color_scheme
-    if scheme is not None:
-        scheme.fields = [known for known in scheme.fields or [] if known["path"] != field]
-        dataset.app_config.color_scheme = scheme
+    colour_scheme.forget_colours(dataset, field)
 
 
-def is_declared(dataset: fo.Dataset, field: str, targets: MaskTargets) -> bool:
-    """Returns whether the database, whatever this process remembers, has a mask field with these class names and its colours."""
+def put_in_group(dataset: fo.Dataset, group: str, fields: Sequence[str]) -> None:
+    """Puts fields into a group of the App's sidebar, which is created if it is new."""
+    with exclusive(dataset):
+        change_document(dataset, {"$set": sidebar(dataset, group, add=fields)})
+    refresh(dataset)
+
+
+def is_declared(dataset: fo.Dataset, field: str, targets: MaskTargets, companions: Iterable[str] = ()) -> bool:
+    """Returns whether the database, whatever this process remembers, has a mask field with its class names and colours.
+
+    Args:
+        dataset: a FiftyOne dataset
+        field: name; starts with ``frames.`` for a field of video frames
+        targets: class name by mask value
+        companions (()): other fields that must be declared
+    """
     document = stored(dataset) or {}
     part, name = ("frame_fields", field.removeprefix("frames.")) if field.startswith("frames.") else ("sample_fields", field)
     scheme = (document.get("app_config") or {}).get("color_scheme") or {}
+    declared = {known["name"] for known in document.get(part) or ()}
     return (
-        name in (known["name"] for known in document.get(part) or ())
+        declared.issuperset([name, *(companion.removeprefix("frames.") for companion in companions)])
         and document["mask_targets"].get(field) == {str(value): label for value, label in targets.items()}
         and field in (coloured["path"] for coloured in scheme.get("fields") or ())
     )
@@ -157,20 +179,3 @@ def mask_fields(samples: fo.core.collections.SampleCollection, *, frames: bool =
 
 def _note(document: Mapping[str, Any] | None) -> str | None:
     return None if document is None else (document.get("info") or {}).get(_RUN)
-
-
-def _colours_of(dataset: fo.Dataset, field: str, targets: MaskTargets) -> list[str] | None:
-    """Returns the colours of a field's classes; ``None`` unless each class has one."""
-    scheme = dataset.app_config.color_scheme or fo.ColorScheme()
-    found = [entry["maskTargetsColors"] or [] for entry in scheme.fields or [] if entry["path"] == field]
-    colours = {colour["intTarget"]: colour["color"] for entries in found for colour in entries}
-    return [colours[value] for value in targets] if colours.keys() == targets.keys() else None
-
-
-def _colour_field(dataset: fo.Dataset, field: str, targets: MaskTargets, colours: Sequence[str]) -> None:
-    """Makes the App colour this field by class; keeps the colours that the user chose for other fields."""
-    entries = [{"intTarget": value, "color": colour} for value, colour in zip(targets, colours, strict=True)]
-    scheme = dataset.app_config.color_scheme or fo.ColorScheme()
-    scheme.color_by = "value"
-    scheme.fields = [f for f in scheme.fields or [] if f["path"] != field] + [{"path": field, "maskTargetsColors": entries}]
-    dataset.app_config.color_scheme = scheme

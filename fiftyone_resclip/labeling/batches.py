@@ -14,14 +14,21 @@ from threadpoolctl import threadpool_limits
 
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.evidence.clues import Clues
-from fiftyone_resclip.fields import masks
+from fiftyone_resclip.fields import companions, masks
+from fiftyone_resclip.fields.class_counts import count_classes
 from fiftyone_resclip.fields.mask_files import storing
 from fiftyone_resclip.fields.patience import patiently
-from fiftyone_resclip.fields.private import dataset_of
+from fiftyone_resclip.fields.private import dataset_of, write_labels
+from fiftyone_resclip.fields.readers import Unreadable, unreadable
+from fiftyone_resclip.fields.schema import MaskTargets
 from fiftyone_resclip.labeling.passes import Item, Pass
 from fiftyone_resclip.labeling.pipelining import pipelined
 from fiftyone_resclip.labeling.recipe import EVIDENCE
-from fiftyone_resclip.model import ResCLIPModel, Unreadable
+from fiftyone_resclip.labeling.writers import Progress
+from fiftyone_resclip.model import ResCLIPModel
+
+#: Labels by field.
+Labels = dict[str, fo.Label]
 
 #: What a report counts about evidence.
 CLUES = ("without_regions", "without_presence")
@@ -83,6 +90,15 @@ class LabelingReport:
         """The rate so far; 0 before the first batch."""
         return self.done / self.seconds if self.seconds else 0.0
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns the report as plain JSON values."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is."""
+        return Progress(self.done, self.total, self.seconds)
+
     def __str__(self) -> str:
         parts = [f"{self.labelled} of {self.total} images labelled in {self.seconds:.0f} s"]
         if self.skipped:
@@ -124,11 +140,11 @@ def batches(
         DatasetError: if the dataset or the field was deleted
         StorageError: if a mask can't be written
     """
-    reader, writer = model.build_get_item(), _Writer(current, len(model.mask_targets))
+    reader, writer = model.build_get_item(), _Writer(current, model.mask_targets)
     clues = Clues(current.samples, model.segmenter.vocabulary, **current.recipe.get(EVIDENCE, {}))
 
     def compute(inputs: list[Any]) -> list[LabelMap | Unreadable]:
-        outcomes = model.label_maps(inputs)
+        outcomes = model.label_maps(inputs, whole="confidence" in current.beside)
         if any(isinstance(outcome, LabelMap) for outcome in outcomes):
             patiently(current.record)  # not earlier: masks that are to be overwritten must not be lost for nothing
         return outcomes
@@ -148,10 +164,11 @@ def batches(
         for _ in steps:
             for name in CLUES:
                 setattr(report, name, getattr(clues, name))
-            report.stopped = patiently(lambda: current.stopped) and report.done < report.total
+            report.stopped = patiently(lambda: current.tell(report.progress)) and report.done < report.total
             yield report
             if report.stopped:
                 break
+    report.stopped = report.stopped and report.done < report.total  # what was under way is written at the end
 
 
 def _compute_alone() -> None:
@@ -165,34 +182,46 @@ def _compute_alone() -> None:
 
 
 class _Writer:
-    """Saves masks, to files if there is a folder, otherwise to the database; saves labels to the database."""
+    """Saves masks, to files if there is a folder, otherwise to the database; saves all labels of a sample in one write."""
 
-    def __init__(self, current: Pass, n_classes: int) -> None:
-        self.current, self.n_classes = current, n_classes
+    def __init__(self, current: Pass, names: MaskTargets) -> None:
+        self.current, self.names = current, names
 
-    def encode(self, sample_id: str, outcome: LabelMap | Unreadable) -> tuple[str, fo.Segmentation] | Unreadable:
-        """Makes the label of one sample, and its mask file if there is a folder."""
+    def encode(self, sample_id: str, outcome: LabelMap | Unreadable) -> tuple[str, Labels] | Unreadable:
+        """Makes the labels of one sample by field, and its files if there is a folder."""
         if isinstance(outcome, Unreadable):
             return outcome
         self.current.refuse_misplaced()
+        found = outcome._replace(labels=outcome.labels.cpu(), confidence=outcome.confidence.cpu())
         with storing(self.current.output_dir):
-            return sample_id, masks.to_segmentation(outcome, self.n_classes, self.current.path(sample_id), self._allow)
+            mask = masks.to_segmentation(found, len(self.names), self.current.path(sample_id), self._allow)
+            return sample_id, {self.current.label_field: mask, **self._beside(sample_id, found)}
+
+    def _beside(self, sample_id: str, found: LabelMap) -> Labels:
+        """Makes what is wanted beside the mask."""
+        labels: Labels = {}
+        for kind in self.current.beside:
+            name = self.current.companions[kind].removeprefix("frames.")
+            if kind == "classes":
+                counted = count_classes(found.labels.numpy(), len(self.names) + 1, found.confidence.numpy(), first=-1)
+                labels[name] = companions.classifications(counted, self.names)
+            elif (path := self.current.heatmap_path(sample_id)) is not None:
+                masks.write_mask(companions.grey(found.confidence.numpy()), path, self._allow)
+                labels[name] = fo.Heatmap(map_path=str(path), range=[0, 255])
+        return labels
 
     def _allow(self) -> None:
         """Checks, before a file may take the place of another, that no other process has gone on without this one."""
         patiently(self.current.refuse_dead)
         self.current.refuse_misplaced()
 
-    def write(self, outcomes: list[tuple[str, fo.Segmentation] | Unreadable]) -> Written:
+    def write(self, outcomes: list[tuple[str, Labels] | Unreadable]) -> Written:
         """Saves a batch, and checks that it arrived."""
-        unreadable = {outcome.filepath: outcome.reason for outcome in outcomes if isinstance(outcome, Unreadable)}
+        failures = unreadable(outcomes)
         by_id = dict(outcome for outcome in outcomes if not isinstance(outcome, Unreadable))
         if not by_id:
-            return Written(0, 0, len(outcomes), unreadable)
-        # A view of frames copies what is set on it to the videos; select these frames, or each batch would copy all of them.
-        samples = self.current.samples
-        target = samples.select(list(by_id)) if self.current.of_frames else dataset_of(samples)
+            return Written(0, 0, len(outcomes), failures)
         self.current.refuse_dead()
-        target.set_values(self.current.label_field, by_id, key_field="id")
-        gone = self.current.check(list(by_id), [label.id for label in by_id.values()])
-        return Written(len(by_id) - len(gone), len(gone), len(outcomes) - len(by_id), unreadable)
+        write_labels(self.current.samples if self.current.of_frames else dataset_of(self.current.samples), by_id)
+        gone = self.current.check(list(by_id), [labels[self.current.label_field].id for labels in by_id.values()])
+        return Written(len(by_id) - len(gone), len(gone), len(outcomes) - len(by_id), failures)

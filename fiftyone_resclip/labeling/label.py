@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,16 +17,19 @@ import fiftyone as fo
 from fiftyone.core.media import IMAGE
 from pymongo.errors import PyMongoError
 
-from fiftyone_resclip.errors import ConfigError, DatabaseError, DatasetError, unknown
+from fiftyone_resclip.checks import check_known, check_switch, check_whole, checked_path
+from fiftyone_resclip.errors import ConfigError, DatabaseError, DatasetError
 from fiftyone_resclip.evidence.clues import check_clues
 from fiftyone_resclip.fields import names
+from fiftyone_resclip.fields.arguments import checked_collection
+from fiftyone_resclip.fields.companions import Kind
 from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import dataset_of, is_frames_view, root_dataset_of
 from fiftyone_resclip.labeling.batches import LabelingReport, batches
 from fiftyone_resclip.labeling.passes import Pass
 from fiftyone_resclip.labeling.recipe import recipe_of
 from fiftyone_resclip.labeling.sharding import Shard, checked
-from fiftyone_resclip.model import ResCLIPModel
+from fiftyone_resclip.model import ResCLIPModel, checked_model
 
 Progress = Callable[[LabelingReport], None]
 Engine = Literal["local", "ray"]
@@ -40,6 +44,8 @@ def label(
     output_dir: str | Path | None = None,
     regions: str | None = None,
     present: str | None = None,
+    summary: bool = True,
+    confidence_maps: bool = False,
     batch_size: int | None = None,
     num_workers: int = 2,
     shard: Shard | None = None,
@@ -66,32 +72,39 @@ def label(
             Segmentation. The pixels of each region vote for one class. Images without regions get the masks they would get anyway
         present (None): field that names the classes in an image: tags, Classifications or Detections. Only these compete there,
             and the background; where none is named, all do
+        summary (True): whether to store, in the same write, which classes each image has: ``<label_field>_classes``, one
+            ``Classification`` for each, with its ``share`` of the pixels and their mean ``confidence``, so that the App filters
+            by class and sorts by share; see :func:`fiftyone_resclip.summarize`
+        confidence_maps (False): whether to store the confidence of each pixel as heat maps of 8 bits, in
+            ``<label_field>_confidence``; needs ``output_dir``
         batch_size (None): images per batch; their sizes may differ; by default 4 on a CPU and 16 on a GPU
         num_workers (2): number of threads that read images, and of threads that encode masks
         shard (None): index and number of parts, such as ``(0, 4)``, to label one part here and the others in other processes,
             also on other machines; by default everything
         engine ("local"): ``"ray"`` shares the work among the actors of a Ray cluster; see ``docs/SCALE.md``
         address (None): address of the cluster; by default that of this machine, or a new one
-        progress (None): whether to show a progress bar, by default FiftyOne's setting; or a function that gets the report before
-            the first and after each batch
+        progress (None): whether to show a progress bar, by default FiftyOne's setting; or a function that gets a report of its
+            own before the first and after each batch
 
     Returns:
         the report; ``str(report)`` summarises it in one line
 
     Raises:
-        ConfigError: if ``batch_size`` is below 1, ``shard`` is not an index below a number of parts, or ``engine`` is unknown or
-            can't do this
+        ConfigError: if the model is none, ``batch_size`` is below 1, ``shard`` is not an index below a number of parts,
+            ``engine`` is unknown or can't do this, ``confidence_maps`` have no folder, or another argument is of the wrong kind
         DatasetError: if there are no images, the field does not hold masks or holds masks made in another way, another process
             labels it, or the dataset or field is deleted meanwhile
         StorageError: if masks can't be written
     """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise ConfigError(f"progress must be True, False, None or a function, but got {progress!r}")
     for report in iter_label(
         samples, model, label_field, overwrite=overwrite, output_dir=output_dir, regions=regions, present=present,
-        batch_size=batch_size, num_workers=num_workers, shard=shard, engine=engine, address=address,
-        progress=False if callable(progress) else progress,
+        summary=summary, confidence_maps=confidence_maps, batch_size=batch_size, num_workers=num_workers, shard=shard,
+        engine=engine, address=address, progress=False if callable(progress) else progress,
     ):  # fmt: skip
         if callable(progress):
-            progress(report)
+            progress(replace(report, failures=dict(report.failures)))
     return report
 
 
@@ -104,6 +117,8 @@ def iter_label(
     output_dir: str | Path | None = None,
     regions: str | None = None,
     present: str | None = None,
+    summary: bool = True,
+    confidence_maps: bool = False,
     batch_size: int | None = None,
     num_workers: int = 2,
     shard: Shard | None = None,
@@ -116,16 +131,18 @@ def iter_label(
     Yields:
         the same report, updated: once before the work, then after each batch
     """
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f"batch_size must be at least 1, but got {batch_size}; leave it out to let the device decide")
-    if engine not in get_args(Engine):
-        raise ConfigError(unknown("engine", engine, get_args(Engine)))
-    patiently(lambda: _check(samples))
-    patiently(lambda: check_clues(samples, regions, present))
-    label_field = names.checked_field(label_field)
+    model = checked_model(model)
+    check_request(
+        samples, label_field, overwrite=overwrite, output_dir=output_dir, regions=regions, present=present, summary=summary,
+        confidence_maps=confidence_maps, batch_size=batch_size, num_workers=num_workers, engine=engine,
+    )  # fmt: skip
     folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
     recipe = recipe_of(model, regions=regions, present=present)
-    current = Pass(samples, label_field, model.mask_targets, recipe, overwrite=overwrite, output_dir=folder, shard=checked(shard))
+    wanted: dict[Kind, bool] = {"classes": summary, "confidence": confidence_maps}
+    current = Pass(
+        samples, label_field, model.mask_targets, recipe, overwrite=overwrite, output_dir=folder, shard=checked(shard),
+        beside=tuple(kind for kind, is_wanted in wanted.items() if is_wanted),
+    )  # fmt: skip
     steps: Callable[..., Iterator[LabelingReport]] = batches
     if engine == "ray":
         from fiftyone_resclip.labeling.ray_engine import cluster
@@ -134,6 +151,7 @@ def iter_label(
     with current.begun() as items:
         report = LabelingReport(total=len(items), skipped=current.size - len(items))
         try:
+            patiently(lambda: current.tell(report.progress))
             yield report
             with fo.ProgressBar(total=report.total, progress=progress) as bar:
                 for _ in steps(current, items, model, report, batch_size, max(num_workers, 1)):
@@ -153,10 +171,57 @@ def iter_label(
         report.skipped -= len(missing) - tried
 
 
-def _check(samples: Any) -> None:
-    if not isinstance(samples, fo.core.collections.SampleCollection):
-        raise DatasetError(f"samples must be a FiftyOne dataset or view, but got {type(samples).__name__}")
-    if samples.count() == 0:  # len() is an estimate, which is wrong after a crash of the database
+def check_request(
+    samples: Any,
+    label_field: object,
+    *,
+    overwrite: object,
+    output_dir: object,
+    regions: str | None,
+    present: str | None,
+    summary: object,
+    confidence_maps: object,
+    batch_size: int | None,
+    num_workers: int,
+    engine: object,
+) -> None:
+    """Refuses what :func:`label` would refuse, as far as that does not depend on the model.
+
+    Args:
+        samples: as for :func:`label`, as are all the others
+        label_field: field for the masks
+        overwrite: whether samples that have a mask get a new one
+        output_dir: folder for the masks
+        regions: field of outlines
+        present: field that names classes
+        summary: whether to store which classes each image has
+        confidence_maps: whether to store the confidence of each pixel
+        batch_size: images per batch
+        num_workers: number of threads
+        engine: what does the work
+
+    Raises:
+        ConfigError: if a setting is out of range or of the wrong kind
+        DatasetError: if the samples or a field can't be used
+    """
+    if batch_size is not None:
+        check_whole("batch_size", batch_size, 1, "; leave it out to let the device decide")
+    check_whole("num_workers", num_workers, 0)
+    check_switch("overwrite", overwrite)
+    check_switch("summary", summary)
+    check_switch("confidence_maps", confidence_maps)
+    if confidence_maps and output_dir is None:
+        raise ConfigError("confidence_maps are files, but there is no folder for them; pass output_dir")
+    check_known("engine", engine, get_args(Engine))
+    names.checked_field(label_field)
+    if output_dir is not None:
+        checked_path("output_dir", output_dir)
+    patiently(lambda: _check_images(samples))
+    patiently(lambda: check_clues(samples, regions, present))
+
+
+def _check_images(samples: Any) -> None:
+    if checked_collection(samples).count() == 0:  # len() is an estimate, which is wrong after a crash of the database
         raise DatasetError("there are no images to label: the collection is empty; add samples or widen the view")
     if samples.media_type != IMAGE:
         raise DatasetError(

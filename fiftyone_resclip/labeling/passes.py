@@ -20,7 +20,7 @@ from uuid import uuid4
 import fiftyone as fo
 
 from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.fields import schema
+from fiftyone_resclip.fields import companions, schema
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.folder_watch import FolderWatch, missing_files
 from fiftyone_resclip.fields.mask_files import is_own, mask_path, remove_unused, written_by
@@ -36,13 +36,14 @@ from fiftyone_resclip.fields.private import (
     root_dataset_of,
     stages_of,
     stored,
+    stored_stages,
 )
 from fiftyone_resclip.labeling import records, runs
 from fiftyone_resclip.labeling.mixing import refuse_busy, refuse_mixing
 from fiftyone_resclip.labeling.recipe import Recipe, differences, versions
 from fiftyone_resclip.labeling.runs import LabelRun
 from fiftyone_resclip.labeling.sharding import Shard, is_in
-from fiftyone_resclip.labeling.writers import Presence, Writer
+from fiftyone_resclip.labeling.writers import Presence, Progress, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +69,13 @@ class Pass:
         overwrite (False): whether samples that have a mask get a new one
         output_dir (None): folder for mask files
         shard ((0, 1)): index and number of the part of the samples that this process labels
+        beside (()): what is stored beside the masks
 
     Attributes:
         dataset: the dataset that the user opened
         field: the field as that dataset knows it; starts with ``frames.`` for frames of videos
         size: number of images in the shard, once the pass has begun
+        companions: the fields beside the masks that the run has, by kind; all that are wanted once the pass is recorded
     """
 
     def __init__(
@@ -85,20 +88,23 @@ class Pass:
         overwrite: bool = False,
         output_dir: Path | None = None,
         shard: Shard = (0, 1),
+        beside: tuple[companions.Kind, ...] = (),
     ) -> None:
         self.samples, self.label_field, self.targets, self.recipe = samples, label_field, targets, recipe
-        self.overwrite, self.output_dir, self.shard = overwrite, output_dir, shard
+        self.overwrite, self.output_dir, self.shard, self.beside = overwrite, output_dir, shard, beside
         self.dataset: fo.Dataset = root_dataset_of(samples)
         self.of_frames = is_frames_view(samples)
         self.field = f"frames.{label_field}" if self.of_frames else label_field
         #: What makes an equal pass over other samples of the same dataset.
         self.arguments = {
             "label_field": label_field, "targets": targets, "recipe": recipe, "overwrite": overwrite, "output_dir": output_dir,
-            "shard": shard,
+            "shard": shard, "beside": beside,
         }  # fmt: skip
         self.size = 0
+        self.companions: dict[companions.Kind, str] = {}
         self._key: str | None = None
         self._id, self._file_mark, self._is_idle = "", "", False
+        self._made_field = False
         self._every: dict[str, Item] = {}
         self._mine: list[Item] = []
         self._witnesses: dict[str, str] = {}  # labels by sample that must still be there unless somebody removed them
@@ -133,18 +139,24 @@ class Pass:
             for field, dataset in ((self.field, self.dataset), (self.label_field, dataset_of(self.samples))):
                 schema.has_masks(dataset, field)
             refuse_busy(self.dataset, self._presence.writer)
-            self._refuse_mixing(self._run())
-            self._refuse_other_samples(self._run())
+            run = self._run()
+            self.companions = {} if run is None else companions.find(self.dataset, run.file_mark)
+            self._refuse_mixing(run)
+            self._refuse_other_samples(run)
             self._presence.announce()
 
     def path(self, sample_id: str) -> Path | None:
         """Returns the path of a sample's mask file; ``None`` if masks go into the database."""
         return self.output_dir and mask_path(self.output_dir, self.dataset, self.field, f"{sample_id}-{self._file_mark}")
 
-    @property
-    def stopped(self) -> bool:
-        """Whether someone asked this process to stop."""
-        return self._presence.stopped
+    def heatmap_path(self, sample_id: str) -> Path | None:
+        """Returns the path of a sample's heat map of confidence; ``None`` if there is none."""
+        path = self.path(sample_id)
+        return path and path.with_stem(f"{path.stem}-confidence") if "confidence" in self.companions else None
+
+    def tell(self, progress: Progress) -> bool:
+        """Tells others how far this process is, and returns whether someone asked it to stop."""
+        return self._presence.tell(progress)
 
     def join(self, key: str, file_mark: str, writer: Writer) -> None:
         """Makes this process a helper of the one that began and recorded the pass, and that will record its end.
@@ -155,6 +167,7 @@ class Pass:
             writer: the process that began the pass
         """
         self._key, self._file_mark, self._presence = key, file_mark, Presence(writer)
+        self.companions = companions.find(self.dataset, self._mark)
         if self._folder is not None:
             self._folder.__enter__()  # for as long as the helper lives
 
@@ -190,9 +203,11 @@ class Pass:
                 outdated = self._clear(run)
                 run = self._with_new_pass(run)
             last = records.begun(run.passes[-1], self.shard[0])
+            self._file_mark = f"{run.file_mark}-{last['number']}"
+            self._made_field = not schema.has_masks(self.dataset, self.field)
             self._declare(run.key)
             runs.save_run(self.dataset, replace(run, versions=versions(), passes=(*run.passes[:-1], last)))
-            self._key, self._id, self._file_mark = run.key, last["id"], f"{run.file_mark}-{last['number']}"
+            self._key, self._id = run.key, last["id"]
             remove_unused(outdated)  # a folder that is read-only now keeps files that nothing needs
 
     def refuse_dead(self) -> None:
@@ -228,9 +243,9 @@ class Pass:
         try:
             self.refuse_dead()
         except DatasetError:  # it slept just before it wrote
-            remove_labels(self.dataset, self.field, ids, labels)
+            self._remove_labels(ids, labels)
             raise
-        if not schema.is_declared(self.dataset, self.field, self.targets):
+        if not self._is_declared():
             self._restore(ids, labels)
         found = {label for label, _ in present.values()}
         self._witnesses = {sample: label for sample, label in zip(ids, labels, strict=True) if label in found} or self._witnesses
@@ -257,12 +272,15 @@ class Pass:
         labels = _whole(self._labels()) if is_complete else set(self._labels())  # not within the lock: there may be millions
         with exclusive(self.dataset):
             self.refuse_dead()
-            if is_complete and not schema.is_declared(self.dataset, self.field, self.targets) and self._is_there([]):
+            if is_complete and not self._is_declared() and self._is_there([]):
                 self._declare(self._key)
             run = self._run()
             if run is None:
                 if is_complete:
                     raise DatasetError(runs.loss(self.dataset, str(self._key), self.field))
+                return set()
+            if self._wrote_nothing():
+                runs.withdraw(self.dataset, run)
                 return set()
             missing = {item.id for item in self._mine if is_complete and item.id not in labels and item.path not in failures}
             lost = count_samples(dataset_of(self.samples), list(missing))
@@ -275,8 +293,14 @@ class Pass:
                 parts[self._id] = records.ended(parts[self._id], self.shard[0], how, len(labels), failures, mended)
             runs.save_run(self.dataset, replace(run, passes=tuple(parts.values())))
             if records.is_finished(list(parts.values())[-1]):  # no shard is writing, so files that no label names are of no use
-                remove_unused(set(written_by(run.file_mark, runs.folders(self.dataset, run))) - runs.files(self.dataset, run))
+                named = runs.files(self.dataset, runs.own_fields(self.dataset, run))
+                remove_unused(set(written_by(run.file_mark, runs.folders(self.dataset, run))) - named)
         return missing
+
+    def _wrote_nothing(self) -> bool:
+        """Whether the field exists only because of this pass, and has no mask, as when the folder for masks is read-only."""
+        alone = self._made_field and self.shard[1] == 1 and not self._witnesses
+        return alone and not count_labels(self.dataset, self.field)
 
     def _run(self) -> LabelRun | None:
         return runs.run_of(self.dataset, self.field)
@@ -307,8 +331,13 @@ class Pass:
         done = _whole(labels)
         return [item for item in items if item.id not in done]
 
-    def _labels(self) -> dict[str, tuple[str, str | None]]:
-        return labels_of(self.dataset, self.field, list(self._every))
+    def _labels(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        return labels_of(self.dataset, self.field, list(self._every), self.companions.get("confidence"))
+
+    @property
+    def _mark(self) -> str:
+        """What stands in the names of all files of the run."""
+        return self._file_mark.rpartition("-")[0]
 
     def _continues(self, run: LabelRun) -> bool:
         """Whether the last pass of a run is this one, not finished yet: killed, stopped, or begun by another shard."""
@@ -326,6 +355,7 @@ class Pass:
             run.passes[-1] if run.passes else None,
             samples=self._digest,
             view=[stage[:_STAGE_CHARS] for stage in stages_of(self.samples)],
+            stages=stored_stages(self.samples),
             images=len(self._every),
             overwrite=self.overwrite,
             shards=self.shard[1],
@@ -343,32 +373,41 @@ class Pass:
         labels = self._labels() if self.overwrite and not self.of_frames else {}
         if labels and run is not None:  # before the first mask goes, because this process may be killed at any moment
             runs.save_run(self.dataset, replace(run, passes=(*run.passes[:-1], records.voided(run.passes[-1]))))
-        remove_labels(self.dataset, self.field, list(labels))
-        return [Path(path) for _, path in labels.values() if path is not None and is_own(path, self.dataset)]
+        self._remove_labels(list(labels))
+        return [Path(path) for _, paths in labels.values() for path in paths if is_own(path, self.dataset)]
+
+    def _remove_labels(self, ids: list[str], labels: list[str] | None = None) -> None:
+        remove_labels(self.dataset, self.field, ids, labels, companions=self.companions.values())
+
+    def _is_declared(self) -> bool:
+        return schema.is_declared(self.dataset, self.field, self.targets, [self.companions[kind] for kind in self.beside])
 
     def _declare(self, key: str | None) -> None:
         schema.declare_field(self.dataset, self.field, self.targets, run=key)
+        self.companions |= {kind: companions.declare(self.dataset, self.field, self._mark, kind) for kind in self.beside}
         if self.of_frames:
             schema.declare_field(dataset_of(self.samples), self.label_field, self.targets)
+            for kind in self.beside:
+                companions.declare_copy(dataset_of(self.samples), self.companions[kind].removeprefix("frames."), kind)
 
     def _restore(self, ids: list[str], labels: list[str]) -> None:
         """Declares the field again after another program removed it by accident; if the user deleted it, stops."""
         if not self._is_there(ids):
-            remove_labels(self.dataset, self.field, ids, labels)
+            self._remove_labels(ids, labels)
             self._remove_files(ids)
             raise DatasetError(runs.loss(self.dataset, str(self._key), self.field))
         with exclusive(self.dataset):
             self.refuse_dead()
             run = self._run()
             if run is not None and run.key != self._key:
-                remove_labels(self.dataset, self.field, ids, labels)
+                self._remove_labels(ids, labels)
                 raise DatasetError(f"field {self.field!r} belongs to run {run.key!r} now; label another field")
             logger.warning("Another program removed field %r from the schema; it is declared again", self.field)
             self._declare(self._key)
 
     def _remove_files(self, ids: list[str]) -> None:
         """Removes the mask files of samples whose labels are gone; the end of the pass removes what is left."""
-        for path in map(self.path, ids):
+        for path in [path_of(sample) for sample in ids for path_of in (self.path, self.heatmap_path)]:
             with suppress(OSError):
                 if path is not None:
                     path.unlink()
@@ -381,10 +420,10 @@ class Pass:
         return not found.isdisjoint(self._witnesses.values())
 
 
-def _whole(labels: Mapping[str, tuple[str, str | None]]) -> set[str]:
-    """Returns the samples that have a label, and its mask file if it has one."""
-    missing = missing_files([path for _, path in labels.values() if path is not None])
-    return {sample for sample, (_, path) in labels.items() if path not in missing}
+def _whole(labels: Mapping[str, tuple[str, tuple[str, ...]]]) -> set[str]:
+    """Returns the samples that have a label, and its files if it has any."""
+    missing = missing_files([path for _, paths in labels.values() for path in paths])
+    return {sample for sample, (_, paths) in labels.items() if missing.isdisjoint(paths)}
 
 
 def _hash(value: Any) -> str:

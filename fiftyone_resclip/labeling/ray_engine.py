@@ -112,7 +112,7 @@ def cluster(current: Pass, address: str | None) -> Callable[..., Iterator[Labeli
                 for name in CLUES:
                     setattr(report, name, getattr(report, name) + int(row[name]))
                 report.add(Written(int(row["labelled"]), int(row["gone"]), len(row["failed"]), failures))
-                report.stopped = patiently(lambda: current.stopped) and report.done < report.total
+                report.stopped = patiently(lambda: current.tell(report.progress)) and report.done < report.total
                 yield report
                 if report.stopped:
                     return

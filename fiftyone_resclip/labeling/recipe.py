@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+import fiftyone_resclip
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.identity import identity
 from fiftyone_resclip.config import ResCLIPConfig
+from fiftyone_resclip.core.teaching import Taught
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.model import ResCLIPModel, make_model
 from fiftyone_resclip.vocabulary import Vocabulary
@@ -34,25 +36,50 @@ def recipe_of(model: ResCLIPModel, **evidence: str | None) -> dict[str, Any]:
     Returns:
         plain JSON values, the same for every model that makes the same masks
     """
-    segmenter, vocabulary = model.segmenter, model.segmenter.vocabulary
+    segmenter = model.segmenter
+    return recipe_for(segmenter.backbone, segmenter.vocabulary, segmenter.config, model.taught, **evidence)
+
+
+def recipe_for(
+    backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig, taught: Taught | None = None, **evidence: str | None
+) -> dict[str, Any]:
+    """Returns the recipe of a model that is not made yet, because that would encode its words.
+
+    Args:
+        backbone: the loaded CLIP
+        vocabulary: the classes
+        config: the settings
+        taught (None): what examples taught
+        **evidence: as for :func:`recipe_of`
+
+    Returns:
+        what :func:`recipe_of` returns for that model
+    """
     used = {name: field for name, field in evidence.items() if field is not None}
     return {
-        "model": segmenter.backbone.name,
-        "weights": identity(segmenter.backbone),
-        "settings": segmenter.config.to_dict(),
+        "model": backbone.name,
+        "weights": identity(backbone),
+        "settings": config.to_dict(),
         "classes": [[name, list(words)] for name, words in zip(vocabulary.class_names, vocabulary.phrases, strict=True)],
         "background": vocabulary.background,
-        **({} if model.taught is None else {"examples": model.taught.to_json()}),
+        **({} if taught is None else {"examples": taught.to_json()}),
         **({EVIDENCE: used} if used else {}),
     }
 
 
-def model_of(recipe: Recipe, backbone: Backbone) -> ResCLIPModel:
-    """Makes the model of a recipe, without what examples taught it.
+def vocabulary_of(recipe: Recipe) -> Vocabulary:
+    """Returns the classes of a recipe."""
+    names, phrases = zip(*recipe["classes"], strict=True)
+    return Vocabulary(names, tuple(map(tuple, phrases)), recipe["background"])
+
+
+def model_of(recipe: Recipe, backbone: Backbone, taught: Taught | None = None) -> ResCLIPModel:
+    """Makes the model of a recipe.
 
     Args:
         recipe: from :func:`recipe_of`
         backbone: the loaded CLIP, whose name is in the recipe
+        taught (None): what examples taught it, which is not in the recipe
 
     Returns:
         the model
@@ -62,9 +89,7 @@ def model_of(recipe: Recipe, backbone: Backbone) -> ResCLIPModel:
     """
     if identity(backbone) != recipe["weights"]:
         raise DatasetError(f"the masks were made with other weights than those that {recipe['model']!r} has now; label them anew")
-    names, phrases = zip(*recipe["classes"], strict=True)
-    vocabulary = Vocabulary(names, tuple(map(tuple, phrases)), recipe["background"])
-    return make_model(backbone, vocabulary, ResCLIPConfig.from_dict(recipe["settings"]))
+    return make_model(backbone, vocabulary_of(recipe), ResCLIPConfig.from_dict(recipe["settings"]), taught)
 
 
 def differences(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
@@ -85,8 +110,8 @@ def differences(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
 
 def versions() -> dict[str, str]:
     """Returns the versions of everything that computes masks."""
-    packages = {name: version(name) for name in ("fiftyone-resclip", "torch", "open_clip_torch", "fiftyone", "pillow")}
-    return {**packages, "python": platform.python_version()}
+    packages = {name: version(name) for name in ("torch", "open_clip_torch", "fiftyone", "pillow")}
+    return {"fiftyone-resclip": fiftyone_resclip.__version__, **packages, "python": platform.python_version()}
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -19,7 +19,8 @@ def new(previous: Record | None, **about: Any) -> Record:
 
     Args:
         previous: the record of the run's last pass; ``None`` if this is the first
-        **about: what the pass does: ``samples`` (a hash of their ids), ``view``, ``images`` (their number), ``overwrite``,
+        **about: what the pass does: ``samples`` (a hash of their ids), ``view`` (in words), ``stages`` (of the view,
+            to label it again; ``None`` if they are too long), ``images`` (their number), ``overwrite``,
             ``shards`` (their number), ``folder`` for mask files
     """
     return {
@@ -85,4 +86,4 @@ def is_killed(record: Record) -> bool:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +17,11 @@ from typing import Any, Literal
 import fiftyone as fo
 
 from fiftyone_resclip.errors import DatasetError, StorageError, unknown
-from fiftyone_resclip.fields import mask_files, schema
+from fiftyone_resclip.fields import companions, mask_files, schema
+from fiftyone_resclip.fields.arguments import checked_dataset
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.names import checked
-from fiftyone_resclip.fields.private import count_labels, mask_paths
+from fiftyone_resclip.fields.private import count_labels, files_of
 from fiftyone_resclip.labeling import recipe, records, writers
 from fiftyone_resclip.labeling.recipe import Recipe
 
@@ -73,8 +74,14 @@ def list_runs(dataset: fo.Dataset) -> list[LabelRun]:
     Args:
         dataset: a FiftyOne dataset
     """
-    with exclusive(dataset):
+    with exclusive(checked_dataset(dataset)):
         return [_load(dataset, key) for key in dataset.list_runs(method=METHOD)]
+
+
+def latest_run(dataset: fo.Dataset) -> LabelRun | None:
+    """Returns the labelling run whose last pass started last; ``None`` if there is none."""
+    runs = [run for run in list_runs(dataset) if run.passes]
+    return max(runs, key=lambda run: str(run.passes[-1]["started"]), default=None)
 
 
 def load_run(dataset: fo.Dataset, key: str) -> LabelRun:
@@ -125,7 +132,8 @@ def rename_run(dataset: fo.Dataset, key: str, new_key: str) -> None:
     Raises:
         DatasetError: if there is no such run, or the new key can't be used
     """
-    with exclusive(dataset):
+    with exclusive(checked_dataset(dataset)):
+        dataset.reload()  # FiftyOne's fields keep an old name otherwise after they were renamed
         run = load_run(dataset, key)
         if not isinstance(new_key, str) or not new_key.isidentifier() or _is_taken(dataset, new_key, run.label_field):
             raise DatasetError(f"the new key must be a name that no run has, of letters, digits and _, but got {new_key!r}")
@@ -146,18 +154,22 @@ def delete_run(dataset: fo.Dataset, key: str) -> None:
         DatasetError: if there is no such run, or it is running
         StorageError: if its files can't be removed; the field and the run are still there then
     """
-    with exclusive(dataset):  # the run itself goes last, so that a killed deletion can be repeated
+    with exclusive(checked_dataset(dataset)):  # the run itself goes last, so that a killed deletion can be repeated
         run = load_run(dataset, key)
         busy = writers.remaining(dataset, run.label_field)
         if busy:
             raise DatasetError(f"labelling run {key!r} can't be deleted while {busy[0]} fills it; stop that first")
-        field, has_field = run.label_field, run.state != "field deleted"
-        _delete_files(dataset, run)
-        if has_field:
-            short_name = field.removeprefix("frames.")
-            (dataset.delete_sample_field if short_name == field else dataset.delete_frame_field)(short_name)
-            schema.forget_field(dataset, field)
-        dataset.delete_run(key)
+        _delete_files(dataset, run, own_fields(dataset, run))
+        withdraw(dataset, run)
+
+
+def withdraw(dataset: fo.Dataset, run: LabelRun) -> None:
+    """Removes a run without mask files, and its fields. Call it while holding the dataset's lock."""
+    for field in own_fields(dataset, run):
+        short_name = field.removeprefix("frames.")
+        (dataset.delete_sample_field if short_name == field else dataset.delete_frame_field)(short_name)
+        schema.forget_field(dataset, field)
+    dataset.delete_run(run.key)
 
 
 def run_of(dataset: fo.Dataset, label_field: str) -> LabelRun | None:
@@ -207,9 +219,15 @@ def new_key(dataset: fo.Dataset, label_field: str) -> str:
     return key
 
 
-def files(dataset: fo.Dataset, run: LabelRun) -> set[Path]:
-    """Returns the mask files that the labels of a run name."""
-    return {Path(path) for path in mask_paths(dataset, run.label_field) if mask_files.is_own(path, dataset)}
+def own_fields(dataset: fo.Dataset, run: LabelRun) -> list[str]:
+    """Returns the fields that a run fills and that are there, that of the masks last."""
+    masks = [] if run.state == "field deleted" else [run.label_field]
+    return [*companions.find(dataset, run.file_mark).values(), *masks]
+
+
+def files(dataset: fo.Dataset, fields: Iterable[str]) -> set[Path]:
+    """Returns the files of ours that the labels in some fields name."""
+    return {Path(path) for field in fields for path in files_of(dataset, field) if mask_files.is_own(path, dataset)}
 
 
 def loss(dataset: fo.Dataset, key: str, label_field: str) -> str:
@@ -257,10 +275,9 @@ def _state(dataset: fo.Dataset, label_field: str, last: records.Record) -> State
     return "killed" if records.is_killed(last) else "stopped"
 
 
-def _delete_files(dataset: fo.Dataset, run: LabelRun) -> None:
-    """Removes the mask files of a run: those that its labels name, and those that it left when it was killed."""
-    labelled = set() if run.state == "field deleted" else files(dataset, run)
-    every = labelled.union(mask_files.written_by(run.file_mark, folders(dataset, run)))
+def _delete_files(dataset: fo.Dataset, run: LabelRun, fields: Collection[str]) -> None:
+    """Removes the files of a run: those that the labels in its fields name, and those that it left when it was killed."""
+    every = files(dataset, fields).union(mask_files.written_by(run.file_mark, folders(dataset, run)))
     places = {path.parent for path in every if path.parent.is_dir()}
     for folder in places:
         try:
@@ -271,7 +288,7 @@ def _delete_files(dataset: fo.Dataset, run: LabelRun) -> None:
                 f"labelling run {run.key!r} was not deleted, because its files can't be removed from {str(folder)!r}: "
                 f"{error.strerror or error}; mend that and delete the run again"
             ) from error
-    failed = mask_files.remove_unused(every, besides=(dataset, run.label_field))
+    failed = mask_files.remove_unused(every, besides=(dataset, fields))
     if failed:
         path, reason = next(iter(failed.items()))
         raise StorageError(

@@ -43,7 +43,12 @@ def parse(text: str, environment: Mapping[str, str] = os.environ) -> Shard:
         ConfigError: if the text is not a shard, or no launcher is found
     """
     if text != "auto":
-        return checked(tuple(text.split("/")))  # type: ignore[arg-type]  # which it checks
+        index, slash, count = text.partition("/")
+        if not (slash and index.isdecimal() and count.isdecimal()):
+            raise ConfigError(
+                f"shard must be an index from 0 and the number of parts, such as 0/4 to 3/4, or 'auto', but got {text!r}"
+            )
+        return checked((int(index), int(count)))
     if "RANK" in environment and "WORLD_SIZE" in environment:
         return checked((int(environment["RANK"]), int(environment["WORLD_SIZE"])))
     number = {name: int(value) for name, value in environment.items() if name.startswith("SLURM_") and value.isdigit()}

@@ -1,4 +1,4 @@
-"""Keeps track of the processes that label right now: they report that they are alive, and anyone may ask them to stop.
+"""Keeps track of the processes that label right now: they report how far they are, and anyone may ask them to stop.
 
 A writer is one call of :func:`fiftyone_resclip.label`. It writes a heartbeat to FiftyOne's database from a thread of its own, so
 a killed one is recognised: at once by processes that see its process number, otherwise when its heartbeat is three minutes old.
@@ -25,6 +25,35 @@ _DEAD_AFTER_S = 180.0  # longer than label() waits for a database that is away, 
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far a writer is.
+
+    Attributes:
+        done: images that are finished
+        total: images in all
+        seconds: time since it began
+    """
+
+    done: int
+    total: int
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """The finished part, between 0 and 1."""
+        return self.done / self.total if self.total else 1.0
+
+    def __str__(self) -> str:
+        count = f"{self.done} of {self.total} image{'s' * (self.total != 1)}"
+        if not self.done or not self.seconds:
+            return count
+        rate, left = self.done / self.seconds, self.seconds / self.done * (self.total - self.done)
+        told = f"{count}, {rate:.1f} per second" if rate >= 1 else f"{count}, {rate:.2g} per second"
+        rest = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
+        return f"{told}, about {rest} left" if left else told
+
+
+@dataclass(frozen=True)
 class Writer:
     """A call of :func:`fiftyone_resclip.label` that is under way.
 
@@ -34,6 +63,7 @@ class Writer:
         recipe: hash of what decides its masks
         shard: index and number of its part of the samples
         process: its process
+        progress: how far it was when it was loaded; not known at first
         id: unique id
     """
 
@@ -42,6 +72,7 @@ class Writer:
     recipe: str
     shard: tuple[int, int] = (0, 1)
     process: Process = field(default_factory=Process.own)
+    progress: Progress | None = field(default=None, compare=False)
     id: str = field(default_factory=lambda: uuid4().hex)
 
     def __str__(self) -> str:
@@ -76,10 +107,15 @@ class Presence:
         with suppress(PyMongoError):  # the heartbeat stops, which says the same
             _collection().delete_one({"_id": self.writer.id})
 
-    @property
-    def stopped(self) -> bool:
-        """Whether someone asked this writer to stop."""
-        return _collection().find_one({"_id": self.writer.id, "stop": True}) is not None
+    def tell(self, progress: Progress) -> bool:
+        """Tells the others how far this writer is.
+
+        Returns:
+            whether someone asked this writer to stop
+        """
+        change = {"$set": {"progress": asdict(progress)}}
+        before = _collection().find_one_and_update({"_id": self.writer.id}, change)
+        return before is not None and before.get("stop", False)
 
     def refuse_dead(self) -> None:
         """Checks that this writer is still listed.
@@ -125,16 +161,17 @@ def remaining(dataset: Any, label_field: str) -> list[Writer]:
     return [writer for writer in found if writer.id not in ended]
 
 
-def stop_all(dataset: Any) -> int:
+def stop_all(dataset: Any, label_field: str | None = None) -> int:
     """Asks every writer of a dataset to stop after its current batch.
 
     Args:
         dataset: a FiftyOne dataset
+        label_field (None): asks only those of this field
 
     Returns:
         the number of writers that were asked to stop
     """
-    ids = [writer.id for writer in alive(dataset)]
+    ids = [writer.id for writer in alive(dataset, label_field)]
     _collection().update_many({"_id": {"$in": ids}}, {"$set": {"stop": True}})
     return len(ids)
 
@@ -149,7 +186,14 @@ def _is_silent() -> dict[str, Any]:
 
 def _loaded(document: dict[str, Any]) -> Writer:
     values = {name: document[name] for name in ("dataset", "label_field", "recipe")}
-    return Writer(**values, shard=tuple(document["shard"]), process=Process(**document["process"]), id=document["_id"])
+    told = document.get("progress")
+    return Writer(
+        **values,
+        shard=tuple(document["shard"]),
+        process=Process(**document["process"]),
+        progress=told and Progress(**told),
+        id=document["_id"],
+    )
 
 
 def _collection() -> Any:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from fiftyone_resclip.errors import ConfigError, DatasetError, unknown
+from fiftyone_resclip.checks import check_known, checked_path
+from fiftyone_resclip.errors import DatasetError
 
 #: Class index of values that are not counted.
 VOID = -1
@@ -69,7 +70,7 @@ def find_pairs(name: str, data_root: str | Path, limit: int | None = None) -> li
         DatasetError: if the dataset or one of its files is missing; the message names what is missing
     """
     folders = benchmark(name)
-    root = absolute(data_root)
+    root = checked_root(data_root)
     homes = [root / home for home in folders.homes]
     home = next((home for home in homes if (home / folders.marker).exists()), None)
     if home is None:
@@ -87,6 +88,18 @@ def find_pairs(name: str, data_root: str | Path, limit: int | None = None) -> li
     return pairs
 
 
+def checked_root(data_root: str | Path) -> Path:
+    """Returns the folder of datasets, in the form that FiftyOne stores.
+
+    Raises:
+        DatasetError: if there is no such folder
+    """
+    root = absolute(checked_path("data root", data_root, DatasetError))
+    if not root.is_dir():
+        raise DatasetError(f"data root must be the folder that contains the benchmarks' folders, but {str(root)!r} is no folder")
+    return root
+
+
 def absolute(path: str | Path) -> Path:
     """Returns a path in the form that FiftyOne stores: absolute, without ``..``."""
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # resolve() follows links, FiftyOne does not
@@ -101,8 +114,7 @@ def benchmark(name: str) -> Folders:
     Raises:
         ConfigError: if there is none; the message suggests the closest name
     """
-    if name not in FOLDERS:
-        raise ConfigError(unknown("benchmark", name, FOLDERS))
+    check_known("benchmark", name, FOLDERS)
     return FOLDERS[name]
 
 

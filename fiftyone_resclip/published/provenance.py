@@ -12,7 +12,8 @@ import torch
 
 _PACKAGES = ("fiftyone-resclip", "torch", "open_clip_torch", "fiftyone", "numpy", "pillow")
 _WRITTEN = [
-    f":(top,exclude){path}" for path in ("benchmarks/results", "README.md", "docs/EVIDENCE.md", "fiftyone_resclip/tiny/CARD.md")
+    f":(top,exclude){path}"
+    for path in ("benchmarks/results", "README.md", "docs/EVIDENCE.md", "docs/GUIDE.md", "fiftyone_resclip/tiny/CARD.md")
 ]
 
 

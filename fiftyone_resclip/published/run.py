@@ -11,26 +11,28 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 from tabulate import tabulate
 
+from fiftyone_resclip.checks import check_whole
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.weights import fingerprint
 from fiftyone_resclip.config import ResCLIPConfig
-from fiftyone_resclip.errors import ConfigError, DatasetError, ResCLIPError, unknown
+from fiftyone_resclip.errors import BackboneError, ConfigError, DatasetError, ResCLIPError, unknown
 from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.evaluation.matching import MaskField, match_classes
 from fiftyone_resclip.evaluation.void import AUTO, Ignored
-from fiftyone_resclip.evidence.learning import learn
+from fiftyone_resclip.evidence.learning import evenly, learn
 from fiftyone_resclip.fields.names import checked, slug
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel, make_model
-from fiftyone_resclip.presets import preset
-from fiftyone_resclip.published.folders import FOLDERS, benchmark
+from fiftyone_resclip.presets import preset, start_config
+from fiftyone_resclip.published.folders import FOLDERS, benchmark, checked_root
 from fiftyone_resclip.published.loading import GROUND_TRUTH, folder_of, load_benchmark
 from fiftyone_resclip.published.numbers import published_miou
 from fiftyone_resclip.published.provenance import provenance
@@ -44,7 +46,7 @@ class Setup:
     """Model and options of a run, the same for every dataset.
 
     Attributes:
-        backbone: the frozen CLIP
+        load: loads the frozen CLIP; called once, after everything that can be checked without it
         model: its name in records
         changes: settings that differ from the preset, by their names in ``ResCLIPConfig``
         pretrained: tag or file of the weights, if they are not the model's own
@@ -58,7 +60,7 @@ class Setup:
         ConfigError: if ``limit`` is below 1, or ``examples`` below 0
     """
 
-    backbone: Backbone
+    load: Callable[[], Backbone]
     model: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     pretrained: str | None = None
@@ -69,10 +71,17 @@ class Setup:
     num_workers: int = 2
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit must be at least 1, but got {self.limit}")
-        if self.examples < 0:
-            raise ConfigError(f"examples must be at least 0, but got {self.examples}")
+        if self.limit is not None:
+            check_whole("limit", self.limit, 1)
+        if self.batch_size is not None:
+            check_whole("batch_size", self.batch_size, 1)
+        check_whole("examples", self.examples, 0)
+        check_whole("num_workers", self.num_workers, 0)
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The frozen CLIP."""
+        return self.load()
 
     @property
     def part(self) -> str:
@@ -114,7 +123,7 @@ def run_dataset(
     classes: Classes | None,
     setup: Setup,
     *,
-    preset_name: str = "ade20k",
+    preset_name: str | None = None,
     ignore_index: Ignored = AUTO,
 ) -> Record:
     """Measures a model on the user's own FiftyOne dataset.
@@ -124,7 +133,7 @@ def run_dataset(
         gt_field: field with the true masks
         classes: as in :meth:`fiftyone_resclip.Vocabulary.parse`; ``None`` uses the class names in the field's mask targets
         setup: model and options
-        preset_name ("ade20k"): settings to start from
+        preset_name (None): settings to start from, as for :func:`fiftyone_resclip.load_model`
         ignore_index ("auto"): void values of the ground truth, as in :func:`fiftyone_resclip.evaluate`
 
     Returns:
@@ -139,9 +148,11 @@ def run_dataset(
     if not fo.dataset_exists(name):
         raise DatasetError(unknown("dataset", name, fo.list_datasets()))
     dataset = fo.load_dataset(name)
-    if classes is None:  # matching the truth with itself returns its classes without void
-        classes = list(match_classes(dataset, gt_field, gt_field, ignore_index).class_names)
-    model = make_model(setup.backbone, Vocabulary.parse(classes), preset(preset_name).varied(setup.changes))
+    own = match_classes(dataset, gt_field, gt_field, ignore_index).class_names  # matched with itself: all classes but void
+    vocabulary = Vocabulary.parse(list(own) if classes is None else classes)
+    _check_common(dataset, gt_field, vocabulary)
+    config = start_config(setup.model, preset_name).varied(setup.changes)
+    model = make_model(setup.backbone, vocabulary, config)
     samples = dataset if setup.limit is None else dataset.limit(setup.limit)
     return measure(samples, gt_field, model, setup, folder_of(dataset.name, setup.work_dir), ignore_index=ignore_index)
 
@@ -267,12 +278,20 @@ def run_all(
 
     Returns:
         the record of each benchmark, or the error that stopped it
+
+    Raises:
+        DatasetError: if there is no such folder
+        ConfigError: if a setting is unknown
+        BackboneError: if the model or its weights can't be loaded
     """
+    checked_root(data_root)
     records: dict[str, Record | ResCLIPError] = {}
     for name in names:
         try:
             records[name] = record = run_benchmark(name, data_root, setup)
             done(record)
+        except (BackboneError, ConfigError):
+            raise  # it would stop the others, too
         except ResCLIPError as error:
             records[name] = error
     return records
@@ -285,7 +304,7 @@ def _taught(samples: Any, gt_field: str, model: ResCLIPModel, examples: int) -> 
         raise ConfigError(
             f"examples must be fewer than the {len(ids)} images, which are what is left to evaluate, but got {examples}"
         )
-    chosen = [ids[int((number + 0.5) * len(ids) / examples)] for number in range(examples)]
+    chosen = [ids[place] for place in evenly(len(ids), examples)]
     return samples.exclude(chosen), learn(model, samples.select(chosen), gt_field)
 
 

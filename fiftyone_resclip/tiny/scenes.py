@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ GROUNDS: dict[str, tuple[int, int, int]] = {"asphalt": (72, 72, 76), "gravel": (
 NEVER_NAMED: frozenset[tuple[str, str]] = frozenset(
     {("striped", "green"), ("dotted", "blue"), ("checked", "yellow"), ("plain", "purple")}
 )
+
+#: How :func:`phrases` names a piece of cloth.
+Naming = Literal["colour", "pattern", "both"]
 
 _HELD_OUT_SEED = 1_000_000  # training draws its scenes from [seed, step]; held-out ones come from [_HELD_OUT_SEED, index]
 _MIN_VISIBLE_SHARE = 0.35
@@ -127,6 +131,19 @@ def caption(rng: np.random.Generator, scene: Scene, ground_share: float = 0.7) -
     return f"{text} on {ground}" if rng.random() < ground_share else text
 
 
+def phrases(scene: Scene, naming: Naming) -> tuple[str, ...]:
+    """Names everything in a scene, never by a pair of :data:`NEVER_NAMED`.
+
+    Args:
+        scene: the scene
+        naming: each piece by its colour, by its pattern, or by both; where both are never named, by its colour
+
+    Returns:
+        different phrases: those of the pieces, then the grounds
+    """
+    return (*dict.fromkeys(_named(cloth, naming) for cloth in scene.cloths), *scene.grounds)
+
+
 def class_map(scene: Scene, class_names: Sequence[str]) -> NDArray[np.uint8]:
     """Turns ``scene.truth`` into class ids, 1 for the first of ``class_names``.
 
@@ -147,10 +164,16 @@ def class_map(scene: Scene, class_names: Sequence[str]) -> NDArray[np.uint8]:
 
 
 def _phrase(rng: np.random.Generator, cloth: Cloth) -> str:
-    partial = (f"{cloth.colour} cloth", f"{cloth.pattern} cloth")
+    partial = (_named(cloth, "colour"), _named(cloth, "pattern"))
     if (cloth.pattern, cloth.colour) in NEVER_NAMED:
         return str(rng.choice(partial))
     return str(rng.choice((cloth.name, *partial), p=(0.5, 0.25, 0.25)))
+
+
+def _named(cloth: Cloth, naming: Naming) -> str:
+    if naming == "both" and (cloth.pattern, cloth.colour) not in NEVER_NAMED:
+        return cloth.name
+    return f"{cloth.pattern if naming == 'pattern' else cloth.colour} cloth"
 
 
 def _place_polygons(rng: np.random.Generator, image_hw: tuple[int, int], count: int) -> NDArray[np.uint8]:

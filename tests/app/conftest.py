@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from fiftyone.operators.executor import ExecutionContext, Executor
 
 from fiftyone_resclip import cli
+from fiftyone_resclip.app import background
 
 
 @pytest.fixture
@@ -19,6 +22,25 @@ def installed() -> Iterator[None]:
     assert cli.main(["install"]) == 0
     yield
     assert cli.main(["uninstall"]) == 0
+
+
+@pytest.fixture
+def in_the_app(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Makes this process pass for the App's server, in which runs go on in the background; waits for them at the end."""
+    monkeypatch.setenv("FIFTYONE_SERVER", "1")
+    yield
+    for thread in threading.enumerate():
+        if thread.name == background.THREAD:
+            thread.join(300)
+
+
+def until(condition: Callable[[], Any], seconds: float = 300) -> Any:
+    """Waits until a condition holds, and returns its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)
+    return value
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_labelling_is_timed_to_the_end_against_the_same_work_of_the_network(
     """The network takes a second an image; ``besides`` is what a run takes after its last one."""
     paths = pipeline.photographs(tmp_path, IMAGES)
     assert {read_image(path).size for path in paths} == {(1600, 1200)}
-    clock.charge(ResCLIPModel, "label_maps", lambda model, pictures: len(pictures))
+    clock.charge(ResCLIPModel, "label_maps", lambda model, pictures, whole=False: len(pictures))
     label, on_disk = pipeline.label, list[bool]()
 
     def label_and_look(dataset: fo.Dataset, *arguments: Any, **keywords: Any) -> None:
@@ -40,7 +40,8 @@ def test_labelling_is_timed_to_the_end_against_the_same_work_of_the_network(
 
 def test_the_table_has_a_row_for_each_network() -> None:
     figures = {"efficiency": 0.894, "busy": 0.993}
-    text = pipeline.table([{"model": "resclip-tiny", "network_threads": 2, "disk": figures, "database": figures}])
+    case = {"photo_hw": [30, 40], "model": "resclip-tiny", "network_threads": 2, "disk": figures, "database": figures}
+    text = pipeline.table([case])
     header, _, row = ([cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines())
-    assert header == ["network", "processors for it", "masks on disk", "masks in the database"]
-    assert row == ["resclip-tiny", "2", "0.89, busy 99 %", "0.89, busy 99 %"]
+    assert header == ["photographs", "network", "processors for it", "masks on disk", "masks in the database"]
+    assert row == ["30x40", "resclip-tiny", "2", "0.89, busy 99 %", "0.89, busy 99 %"]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from fiftyone_resclip import segmenter
 from fiftyone_resclip.clip.backbone import Backbone
 from tests.benchmarks.conftest import Clock
 
+ROW = {"image_hw": [3, 4], "batches": [[1]], "phrases": 5, "ratio_to_plain": 1.0, "stage_shares": {"trunk": 1.0}}
 HEADERS = ["case", "image", "crops", "phrases", "time / plain forward", "trunk", "PAMR", "rest", "memory above weights"]
 
 
@@ -59,11 +63,33 @@ def test_the_plain_forward_is_open_clips_own(tiny: Backbone, clock: Clock) -> No
     assert results[1].shape == results[0].shape
 
 
+def test_a_case_that_is_measured_alone_leaves_the_others_in_the_file(
+    tiny: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cases stay in their order, and each says at which commit and with which versions it was measured."""
+    monkeypatch.setattr(Backbone, "random", lambda *_: tiny)
+    monkeypatch.setattr(speed, "measure", lambda name, *_: {**ROW, "case": name})
+    monkeypatch.setattr(speed, "_in_fresh_process", lambda *_: 1.0)
+    file = tmp_path / "speed.json"
+    for cases in (["12mp-5", "voc21-like"], ["ade20k-like"], ["voc21-like"]):
+        arguments = [part for case in cases for part in ("--case", case)]
+        monkeypatch.setattr(sys, "argv", ["speed", str(file), "--rounds", str(len(cases)), *arguments])
+        speed.main()
+    content = json.loads(file.read_text())
+    assert [(row["case"], row["rounds"]) for row in content["cases"]] == [("voc21-like", 1), ("ade20k-like", 1), ("12mp-5", 2)]
+    assert {row["commit"] for row in content["cases"]} == {content["commit"]}
+    assert all(row["versions"] == content["versions"] for row in content["cases"])
+    assert len(speed.table(content["cases"]).splitlines()) == 2 + 3
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_each_case_has_the_settings_of_its_benchmark(name: str) -> None:
     case = CASES[name]
-    config, mode = case.config, name.partition("-like")[2]
+    config = case.config
     parts = config.rcs is not None, config.sfr is not None, config.pamr is not None
-    assert parts == {"": (True, True, False), "-fast": (True, False, False), "-sharp": (False, False, True)}[mode]
+    assert parts == {"fast": (True, False, False), "sharp": (False, False, True)}.get(name.split("-")[-1], (True, True, False))
+    assert case.photo_hw == (3000, 4000) if name.startswith("12mp") else max(case.photo_hw) < 2049
+    named = [int(part) for part in name.split("-") if part.isdecimal()]
+    assert named in ([], [len(case.vocabulary.flat_phrases)])
     assert config.short_side_px == (560 if name.startswith("cityscapes") else 336)
     assert case.image.shape == (3, *case.image_hw) and case.image.dtype == torch.uint8

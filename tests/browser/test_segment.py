@@ -10,10 +10,10 @@ import fiftyone as fo
 import numpy as np
 from PIL import ImageColor
 
-from fiftyone_resclip.fields.colours import palette
-from tests.browser.walk import choose, mean_colour, open_dataset, open_form, screenshot
+from fiftyone_resclip.fields.colour_scheme import colours_of
+from tests.browser.walk import advanced, box_below, choose, mean_colour, open_dataset, open_form, run_form, screenshot, type_words
 
-WORDS = "red cloth, blue cloth\nground: snow, gravel, asphalt"
+WORDS = ("red cloth", "blue cloth", "ground: snow, gravel, asphalt")
 SEGMENT = "ResCLIP: segment"
 
 
@@ -26,26 +26,28 @@ def test_words_become_masks_in_the_app(page: Any, server: str, make_dataset: Cal
     first = page.locator('[data-cy="looker"]').first
     bare = mean_colour(first)
     form = open_form(page, SEGMENT)
-    form.locator("textarea").first.fill(WORDS)
-    choose(page, form, "resclip-vit-b-16 (will be downloaded when it runs)", "resclip-tiny (ready)")
-    choose(page, form, "full: RCS and SFR", "fast: RCS alone")
-    form.get_by_text("Estimate the time").click()
+    screenshot(page, "segment-empty-form")
+    type_words(page, form, *WORDS)
     page.wait_for_selector(
-        "text=/3 images will be labelled into 'resclip'. 3 classes, 5 phrases. About .* s on /", timeout=60_000
+        "text=/3 images → 'resclip'; replaces nothing; by resclip-tiny, .*; 3 classes in 5 phrases/", timeout=240_000
     )
     screenshot(page, "segment-form")
-    form.get_by_role("button", name="Execute").click()
-    form.wait_for(state="detached", timeout=30_000)
-    page.wait_for_selector("text=/3 of 3 images labelled/", timeout=90_000)
+    advanced(page, form)
+    choose(page, form, "full: RCS and SFR", "fast: RCS alone")
+    form.get_by_text("Estimate the time").click()
+    page.wait_for_selector("text=/3 classes in 5 phrases; About .* s on /", timeout=240_000)
+    screenshot(page, "segment-advanced")
+    run_form(page, form)
+    form.wait_for(state="detached", timeout=240_000)
+    page.wait_for_selector("text=/3 of 3 images labelled/", timeout=240_000)
     dataset.reload()
     assert dataset.mask_targets["resclip"] == {1: "red cloth", 2: "blue cloth", 3: "ground"}
     values = [np.unique(sample.resclip.mask) for sample in dataset]
     assert len(values) == 3 and all(set(v) <= {1, 2, 3} for v in values)
-    page.get_by_role("button", name="Done").click()
     page.wait_for_timeout(3000)
     screenshot(page, "segment-masks")
     value = Counter(dataset.first().resclip.mask.ravel().tolist()).most_common(1)[0][0]
-    painted = np.array(ImageColor.getrgb(palette(3)[value - 1]))
+    painted = np.array(ImageColor.getrgb(colours_of(dataset, "resclip")[dataset.mask_targets["resclip"][value]]))
     assert np.abs(mean_colour(first) - painted).sum() < np.abs(bare - painted).sum() - 50
 
 
@@ -54,14 +56,12 @@ def test_stopping_in_the_middle_keeps_what_is_done(page: Any, server: str, make_
     dataset.name = "app-stop"
     open_dataset(page, server, dataset.name)
     form = open_form(page, SEGMENT)
-    form.locator("textarea").first.fill(WORDS)
-    choose(page, form, "resclip-vit-b-16", "resclip-tiny")
-    page.wait_for_timeout(1500)  # the form is resolved again after each change
-    form.get_by_role("button", name="Execute").click()
-    page.wait_for_selector("text=/ of 60 images, .* per second, about/", timeout=90_000)
+    type_words(page, form, *WORDS)
+    run_form(page, form)
+    page.wait_for_selector("text=/ of 60 images, .* per second, about/", timeout=240_000)
     screenshot(page, "segment-progress")
     page.get_by_role("button", name="Stop and keep what is done").click()
-    page.wait_for_selector("text=/Stopped: .* of 60 images labelled/", timeout=60_000)
+    page.wait_for_selector("text=/stopped. .* of 60 images labelled/", timeout=240_000)
     screenshot(page, "segment-stopped")
     dataset.reload()
     done = dataset.exists("resclip")
@@ -69,11 +69,33 @@ def test_stopping_in_the_middle_keeps_what_is_done(page: Any, server: str, make_
     assert all(sample.resclip.mask.shape == (288, 384) for sample in done)
 
 
-def test_a_mistake_is_shown_before_it_runs(page: Any, server: str, make_dataset: Callable[..., fo.Dataset]) -> None:
-    dataset = make_dataset(1)
+def test_a_mistake_is_shown_beside_its_input_before_it_runs(
+    page: Any, server: str, make_dataset: Callable[..., fo.Dataset]
+) -> None:
+    dataset = make_dataset(2)
     dataset.name = "app-mistake"
+    page.set_viewport_size({"width": 1600, "height": 1000})
     open_dataset(page, server, dataset.name)
-    form = open_form(page, SEGMENT)
-    form.locator("textarea").first.fill("road, road")
-    page.wait_for_selector("text=/'road' is there twice; remove one/", timeout=20_000)
+    page.get_by_text("format_paint", exact=True).first.click()  # the button's icon is a ligature
+    form = page.locator('[data-cy="operators-prompt-modal"]')
+    form.wait_for(timeout=240_000)
+    type_words(page, form, "road", "Road")
+    page.wait_for_selector("text=/CLIP ignores capitals/", timeout=240_000)
+    button = form.locator("button", has_text="Segment")
+    assert button.is_disabled()
     screenshot(page, "segment-mistake")
+    form.get_by_placeholder("Type and press enter to add a value").press("Backspace")
+    button.and_(page.locator(":enabled")).wait_for(timeout=240_000)
+    advanced(page, form)
+    box_below(form, "Field for the masks").fill("a.b")
+    page.wait_for_selector("text=/the name of a field can't .* but got 'a.b'/", timeout=240_000)
+    box_below(form, "Field for the masks").fill("ground_truth")
+    form.get_by_text("replace their masks").click()
+    page.wait_for_selector("text=/This replaces 2 masks of 'ground_truth'/", timeout=240_000)
+    screenshot(page, "segment-replaces")
+    assert button.is_disabled()
+    box_below(form, "Type the name of the field to replace them").fill("ground_truth")
+    button.and_(page.locator(":enabled")).wait_for(timeout=240_000)
+    page.get_by_role("button", name="Cancel").click()
+    dataset.reload()
+    assert all(sample.ground_truth.mask_path for sample in dataset)

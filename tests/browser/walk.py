@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,7 @@ def run_operator(page: Any, label: str) -> None:
 def open_form(page: Any, label: str) -> Any:
     run_operator(page, label)
     form = page.locator('[data-cy="operators-prompt-modal"]')
-    form.wait_for(timeout=30_000)
+    form.wait_for(timeout=120_000)  # a cold server needs time to load torch
     return form
 
 
@@ -56,8 +58,22 @@ def screenshot(page: Any, name: str) -> None:
 
 def mean_colour(element: Any) -> NDArray[np.float64]:
     """Returns the mean colour of a part of the page, as drawn."""
-    with Image.open(io.BytesIO(element.screenshot())) as image:
-        return np.asarray(image.convert("RGB")).reshape(-1, 3).mean(axis=0)
+    return np.asarray(picture_of(element)).reshape(-1, 3).mean(axis=0)
+
+
+def picture_of(element: Any) -> Image.Image:
+    """Returns a part of the page as drawn; tries again if the App replaces the part meanwhile."""
+    from playwright.sync_api import Error
+
+    for attempt in range(5):
+        try:
+            with Image.open(io.BytesIO(element.screenshot())) as image:
+                return image.convert("RGB")
+        except Error:
+            if attempt == 4:
+                raise
+            element.page.wait_for_timeout(1000)
+    raise AssertionError
 
 
 def open_panel(page: Any, name: str) -> None:
@@ -74,3 +90,29 @@ def click_plot(page: Any, plot: Any, across: float, down: float) -> None:
     page.mouse.move(x, y)
     page.wait_for_timeout(400)
     page.mouse.click(x, y)
+
+
+def type_words(page: Any, form: Any, *words: str) -> None:
+    """Types classes into the form of *Segment*, one chip each."""
+    from playwright.sync_api import TimeoutError as Late
+
+    box = form.get_by_placeholder("Type and press enter to add a value")
+    for word in words:
+        for _ in range(5):  # a form that is resolved again just now forgets what was typed
+            box.fill(word)
+            page.keyboard.press("Enter")
+            with suppress(Late):
+                form.locator(".MuiChip-label", has_text=re.compile(f"^{re.escape(word)}$")).wait_for(timeout=15_000)
+                break
+
+
+def advanced(page: Any, form: Any) -> None:
+    """Opens what is below *Advanced*."""
+    form.get_by_text("Advanced: model").click()
+    form.get_by_text("Field for the masks").wait_for(timeout=30_000)
+
+
+def run_form(page: Any, form: Any) -> None:
+    """Waits until the form accepts its values, and runs it."""
+    button = form.locator("button", has_text=re.compile("^(Execute|Segment)$"))
+    button.and_(page.locator(":enabled")).click(timeout=60_000)

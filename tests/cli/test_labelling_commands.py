@@ -12,7 +12,8 @@ import fiftyone as fo
 import pytest
 
 from fiftyone_resclip import cli
-from fiftyone_resclip.cli import label_command
+from fiftyone_resclip.cli import gpu_processes
+from fiftyone_resclip.clip import weights
 from fiftyone_resclip.labeling.runs import list_runs, load_run
 
 MakeDataset = Callable[..., fo.Dataset]
@@ -72,19 +73,40 @@ def test_examples_teach_and_a_lesson_is_used_again(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["label", "no-such", "--classes", "a, b"], "there is no dataset 'no-such'"),
+        (["label", "no-such", "--classes", "a, b"], "dataset 'no-such' is unknown"),
+        (["label", "no/such", "--classes", "a, b"], "there is no folder 'no/such'; check its path"),
+        (["label", "", "--classes", "a, b"], "a dataset needs a name, but the name is empty"),
+        (["label", "{}", "--classes", "a, b", "--name", "x"], "--name is for the dataset of a folder"),
+        (["label", "{}", "--classes", "a, b", "--ray-address", "x"], "--ray-address is for --ray; add it"),
+        (["label", "{}", "--classes", "a, b", "--shard", "x"], "such as 0/4 to 3/4, or 'auto', but got 'x'"),
+        (["label", "{}", "--classes", "a, b", "--no-sfr", "--set", "sfr=1"], "--set sfr is at odds with another option for sfr"),
+        (["label", "{}"], "label needs either --classes, such as .*, or --vocab NAME"),
+        (["label", "{}", "--classes", "a, b", "--vocab", "voc21"], "label needs either --classes"),
+        (["label", "{}", "--vocab", "voc12"], "vocabulary 'voc12' is unknown; did you mean 'voc"),
+        (["label", "{}", "--classes", "a, b", "--field", "a.b"], "can't start with _ or contain . or"),
+        (["label", "{}", "--classes", "a, b", "--batch-size", "0"], "batch_size must be a whole number of at least 1, but got 0"),
+        (["label", "{}", "--classes", "a; b"], "line 1 has a semicolon"),
+        (["label", "{}", "--classes", "words.csv"], "save it as .txt"),
+        (["label", "{}", "--classes", "a, b", "--preset", "fats"], "preset 'fats' is unknown; did you mean 'fast'?"),
+        (["label", "{}", "--classes", "a, b", "--device", "gpu"], "device must be 'cpu'.*, but got 'gpu'"),
+        (["label", "{}", "--classes", "a, b", "--out", "/proc/no"], "pictures can't be written to '/proc/no'"),
         (["label", "{}", "--classes", "a, b", "--view", "x"], "has no saved view 'x'"),
         (["label", "{}", "--classes", "a, b", "--shard", "2/2"], "shard must be an index from 0"),
-        (["label", "{}", "--classes", "a, b", "--lesson", "none", *TINY], "lesson 'none' is unknown"),
-        (["label", "{}", "--classes", "a, b", "--regions", "none", *TINY], "regions must name a field of .*'none' is no field"),
-        (["label", "{}", "--classes", "a, b", "--examples", "none", *TINY], "field 'none' must exist"),
+        (["label", "{}", "--classes", "a, b", "--lesson", "none"], "lesson 'none' is unknown"),
+        (["label", "{}", "--classes", "a, b", "--regions", "none"], "regions must name a field of .*'none' is no field"),
+        (["label", "{}", "--classes", "a, b", "--examples", "none"], "field 'none' must exist"),
         (["label", "{}", "--classes", "a, b", "--gpus", "99"], "--gpus must be 'all' or a number from 1 to"),
         (["runs", "show", "{}", "x"], "labelling run of .* 'x' is unknown"),
     ],
 )
-def test_what_can_not_be_done_is_said_in_a_sentence(
-    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+def test_what_can_not_be_done_is_said_in_a_sentence_before_weights_are_fetched(
+    make_dataset: MakeDataset,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
+    monkeypatch.setattr(weights.open_clip, "download_pretrained", lambda *_: pytest.fail("weights were fetched first"))
     name = make_dataset(1).name
     assert cli.main([argument.format(name) for argument in arguments]) == 1
     error = capsys.readouterr().err
@@ -92,6 +114,7 @@ def test_what_can_not_be_done_is_said_in_a_sentence(
     assert re.search(message, error), error
 
 
+@pytest.mark.slow
 def test_a_process_for_each_device_labels_its_part(make_dataset: MakeDataset, capfd: pytest.CaptureFixture[str]) -> None:
     dataset = make_dataset(6)
     arguments = [
@@ -106,7 +129,7 @@ def test_a_process_for_each_device_labels_its_part(make_dataset: MakeDataset, ca
         "--device",
         "x",
     ]
-    label_command._share(arguments, ["cpu", "cpu"], (0, 1))
+    gpu_processes.share(arguments, ["cpu", "cpu"], (0, 1))
     dataset.reload()
     assert dataset.count("resclip") == 6
     run = load_run(dataset, "resclip")
@@ -118,18 +141,19 @@ def test_torchrun_starts_a_process_for_each_shard(make_dataset: MakeDataset) -> 
     dataset = make_dataset(6)
     label_it = ["label", dataset.name, "--classes", "red cloth, snow", "--shard", "auto", *TINY]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run = subprocess.run([*launcher, "-m", "fiftyone_resclip.cli", *label_it], capture_output=True, text=True, check=False)
+    run = subprocess.run([*launcher, "-m", "fiftyone_resclip", *label_it], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
     dataset.reload()
     assert (dataset.count("resclip"), load_run(dataset, "resclip").passes[-1]["done"]) == (6, [0, 1])
 
 
+@pytest.mark.slow
 def test_slurm_starts_a_process_for_each_job_of_an_array(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(6)
     command = [
         sys.executable,
         "-m",
-        "fiftyone_resclip.cli",
+        "fiftyone_resclip",
         "label",
         dataset.name,
         "--classes",

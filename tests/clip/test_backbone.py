@@ -204,9 +204,9 @@ def test_the_page_of_architectures_is_true() -> None:
     page = Path(module.__file__).parents[2] / "docs" / "ARCHITECTURES.md"
     written = page.read_text(encoding="utf-8")
     if f"open_clip {open_clip.__version__};" in written:
-        command = [sys.executable, "-m", "fiftyone_resclip.cli", "architectures"]
+        command = [sys.executable, "-m", "fiftyone_resclip", "models", "architectures"]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        assert written == printed, "run: fiftyone-resclip architectures > docs/ARCHITECTURES.md"
+        assert written == printed, "run: fiftyone-resclip models architectures > docs/ARCHITECTURES.md"
     supported = written.split("## Refused")[0]
     listed = [line.split("|")[1].strip() for line in supported.splitlines() if line.startswith("| ViT")]
     assert len(listed) > 30

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from zipfile import ZipFile
 
 import fiftyone as fo
 import pytest
@@ -35,6 +37,15 @@ print(resclip.evaluate(dataset, "resclip", "ground_truth"))
 """
 
 
+def relative_links(wheel: Path) -> list[str]:
+    """Returns the links and pictures in a wheel's description that lead nowhere outside the repository."""
+    with ZipFile(wheel) as files:
+        metadata = next(name for name in files.namelist() if name.endswith("METADATA"))
+        description = files.read(metadata).decode()
+    assert "](https://" in description
+    return [target for target in re.findall(r"\]\(([^)]*)\)", description) if not target.startswith(("https://", "#"))]
+
+
 @pytest.mark.slow
 def test_the_wheel_works_in_a_fresh_environment(make_dataset: Callable[..., fo.Dataset]) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -50,10 +61,14 @@ def test_the_wheel_works_in_a_fresh_environment(make_dataset: Callable[..., fo.D
             assert done.returncode == 0, done.stdout + done.stderr
             return done.stdout
 
-        run(sys.executable, *PIP, "wheel", "--no-deps", "--wheel-dir", folder, ROOT)
         run(sys.executable, "-m", "venv", folder / "fresh")
         bin_folder = folder / "fresh" / "bin"
-        run(bin_folder / "python", *PIP, "install", next(folder.glob("*.whl")))
-        assert run(bin_folder / "fiftyone-resclip", "install").count("installed ") == 2
+        run(bin_folder / "python", *PIP, "install", "build")
+        run(bin_folder / "python", "-m", "build", "--outdir", folder, ROOT)  # the wheel is built from the sdist
+        wheel = next(folder.glob("*.whl"))
+        assert len(list(folder.glob("*.tar.gz"))) == 1
+        assert relative_links(wheel) == []
+        run(bin_folder / "python", *PIP, "install", wheel)
+        assert run(bin_folder / "fiftyone-resclip", "install").count("installed ") == 3
         printed = run(bin_folder / "python", "-c", FIRST_STEPS, make_dataset(2).name, *CLASSES)
     assert "2 of 2 images labelled" in printed and "mIoU" in printed

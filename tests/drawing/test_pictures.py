@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from fiftyone_resclip.drawing import pictures
 
@@ -39,6 +39,22 @@ def test_paint_leaves_negative_values_light_grey() -> None:
 
 def test_paint_needs_no_classes() -> None:
     assert pictures.paint(np.array([[0, 1]], np.uint8), []).getcolors() == [(2, (216, 216, 216))]
+
+
+def test_a_heat_map_covers_its_box_and_lets_the_picture_shine_through() -> None:
+    photo = Image.new("RGB", (40, 20), (200, 0, 0))
+    drawn = pictures.heat(photo, np.array([[0.0, 3.0]]), (20, 0, 40, 20), opacity=0.5)
+    assert drawn.size == photo.size and drawn.getpixel((19, 10)) == (200, 0, 0)
+    dark, bright = (ImageColor.getrgb(pictures.on_ramp(value)) for value in (0, 1))
+    for x, colour in ((22, dark), (38, bright)):
+        wanted = (np.array(colour) + np.array((200, 0, 0))) / 2
+        assert np.abs(np.array(drawn.getpixel((x, 10))) - wanted).max() <= 1
+    assert pictures.heat(photo, np.zeros((2, 2)), (0, 0, 40, 20), opacity=1).getpixel((5, 5)) == dark
+
+
+def test_the_ramp_goes_from_dark_to_bright() -> None:
+    greys = [sum(np.array(ImageColor.getrgb(colour)) * (0.299, 0.587, 0.114)) for colour in pictures.RAMP]
+    assert len(pictures.RAMP) == 101 and all(np.diff(greys) > 0)
 
 
 def test_an_overview_has_room_for_titles_cells_and_legend() -> None:
@@ -89,3 +105,11 @@ def test_a_narrow_overview_has_one_legend_entry_a_line() -> None:
     picture = pictures.overview([cells("red")], [""], [("", "#ff0000"), ("", "#0000ff")], cell_width=40)
     assert picture.getpixel((10, 26 + 28 + 10)) == RED
     assert picture.getpixel((10, 26 + 28 + 26 + 10)) == BLUE
+
+
+def test_an_overlay_shows_the_image_where_there_is_no_class() -> None:
+    image = Image.new("RGB", (2, 1), (100, 100, 100))
+    painted = pictures.overlay(image, np.array([[0, 1]], np.uint8), ["#ff0000"], opacity=0.5)
+    (plain,), (red,) = (np.asarray(painted)[:, column].tolist() for column in (0, 1))
+    assert plain == [100, 100, 100]
+    assert red == pytest.approx([177, 50, 50], abs=1)

@@ -78,3 +78,8 @@ def test_a_perfect_prediction_scores_one_beside_void(radius: int) -> None:
     truth[12:18, 12:18] = 1
     counts = boundaries.boundary_counts(truth, prediction, 2, radius)
     assert counts.iou.tolist() == [1.0, 1.0]
+
+
+def test_a_band_wider_than_the_image_is_the_whole_image_and_costs_no_more() -> None:
+    labels = np.arange(12).reshape(3, 4) % 3
+    assert boundaries.band(labels, 5_000_000).all() and boundaries.band(labels, 4).all()

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.evaluation.error_masks import TARGETS, write_error_masks
+from fiftyone_resclip.evaluation.error_masks import COLOURS, TARGETS, write_error_masks
 from fiftyone_resclip.evaluation.matching import UNLABELLED
 from fiftyone_resclip.fields import masks
+from fiftyone_resclip.fields.colour_scheme import colours_of
 from fiftyone_resclip.fields.private import database, dataset_id
 from tests.evaluation.conftest import Make
 
@@ -37,7 +38,8 @@ def test_each_pixel_is_right_wrong_missed_false_or_void(dataset: fo.Dataset, tmp
     assert dataset.mask_targets["errors"] == TARGETS
     folder = tmp_path / "out" / str(dataset_id(dataset)) / "errors"
     assert sorted(path.stem for path in folder.iterdir()) == sorted(dataset.values("id")[:2])
-    assert [f["path"] for f in dataset.app_config.color_scheme.fields] == ["errors"]
+    assert colours_of(dataset, "errors") == COLOURS
+    assert [f["path"] for f in dataset.app_config.color_scheme.fields] == ["errors", "gt", "pred"]
 
 
 def test_a_pair_marks_its_pixels_alone(dataset: fo.Dataset, tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ class Killer(monitoring.CommandListener):
     def failed(self, event): pass
 
 monitoring.register(Killer())
-from fiftyone_resclip.evaluation.error_masks import write_error_masks
+from fiftyone_resclip.evaluation.error_masks import COLOURS, TARGETS, write_error_masks
 for number in range(1, 40):
     child = os.fork()
     if child == 0:
@@ -124,6 +126,7 @@ for number in range(1, 40):
 """
 
 
+@pytest.mark.slow
 def test_a_killed_call_is_done_again(dataset: fo.Dataset, tmp_path: Path) -> None:
     write_error_masks(dataset, "pred", "gt", "errors", tmp_path / "whole")
     whole = drawn(dataset)

@@ -116,7 +116,7 @@ def test_samples_know_how_they_did(make: Make) -> None:
     pairs = [([[1, 1, 2, 2]], [[1, 1, 0, 3]]), ([[1, 1, 2, 2]], [[1, 1, 2, 2]]), ([[255, 255]], [[1, 1]]), ([[1, 1]], None)]
     dataset = make(pairs, truth, truth)
     evaluate(dataset, "pred", "gt", "ev")
-    assert dataset.values("ev_miou") == [0.5, 1.0, None, 0.0]
+    assert dataset.values("ev_miou") == [50.0, 100.0, None, 0.0]
     assert dataset.values("ev_accuracy") == [0.5, 1.0, None, 0.0]
     assert dataset.values("ev_recall") == [0.5, 1.0, None, 0.0]
     assert dataset.values("ev_precision") == [pytest.approx(2 / 3), 1.0, None, None]

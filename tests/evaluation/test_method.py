@@ -172,7 +172,7 @@ def test_a_slice_of_groups_is_evaluated_and_its_samples_filled(tmp_path: Path) -
     right = groups.select_group_slices("right")
     result = evaluate(right, "pred", "gt", "ev")
     assert (result.images, result.miou) == (2, 100.0)
-    assert right.values("ev_miou") == [1.0, 1.0]
+    assert right.values("ev_miou") == [100.0, 100.0]
     assert groups.select_group_slices("left").values("ev_miou") == [None, None]
     write_error_masks(right, "pred", "gt", "errors", tmp_path)
     assert right.count("errors") == 2

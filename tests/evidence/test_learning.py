@@ -52,7 +52,7 @@ def test_examples_make_the_masks_of_other_images_better(model: ResCLIPModel, tau
     for name, each in (("words", model), ("taught", taught)):
         resclip.label(others, each, name)
     before, after = (resclip.evaluate(others, name, "truth", progress=False).miou for name in ("words", "taught"))
-    assert after > before + 10
+    assert after > before + 2
     scenes.delete_sample_fields(["words", "taught"])
 
 

@@ -67,8 +67,12 @@ def test_classes_are_matched_by_name_and_others_keep_their_words(taught: Taught)
     ("change", "settings", "message"),
     [
         ({"weights": "other"}, {}, "examples taught a model with other weights"),
-        ({}, {"strategy": "sclip"}, "needs the same weights and settings of the last block"),
-        ({}, {"rcs": None}, "needs the same weights and settings of the last block"),
+        (
+            {},
+            {"strategy": "sclip"},
+            "other settings of the last block, on which features depend: strategy 'sclip' instead of 'naclip'",
+        ),
+        ({}, {"rcs": None}, "other settings of the last block, on which features depend: rcs None instead of"),
     ],
 )
 def test_another_model_or_another_last_block_refuses_a_lesson(

@@ -9,17 +9,20 @@ import pytest
 from PIL import Image
 
 from fiftyone_resclip.clip.backbone import Backbone
-from fiftyone_resclip.drawing import plots
-from fiftyone_resclip.errors import ConfigError, ImageError
-from fiftyone_resclip.explore import reading_figures
+from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.explore import reading_view
 from fiftyone_resclip.explore.playground import Playground, Reading
 from fiftyone_resclip.fields.colours import palette
+from fiftyone_resclip.fields.values import resize
+from fiftyone_resclip.model import make_model
 from fiftyone_resclip.presets import TINY
 from fiftyone_resclip.segmenter import ResCLIP
 from fiftyone_resclip.tiny.scenes import draw_scene
 from fiftyone_resclip.vocabulary import Vocabulary
+from tests.explore.test_layers import decoded
 
 WORDS = Vocabulary.parse("cloth: red cloth, blue cloth\nground: snow, gravel, asphalt\nyellow cloth")
+COLOURS = {"cloth": "#ff0000", "ground": "#00ff00", "yellow cloth": "#0000ff"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,8 @@ def reading(tiny: Backbone, photo: str) -> Reading:
 def test_a_reading_gives_the_labels_of_the_segmenter(tiny: Backbone, photo: str, settings: dict[str, object]) -> None:
     words = Vocabulary.parse(WORDS, background="ground")
     reading = Playground(tiny, TINY).read(photo, words, settings)
-    expected = ResCLIP(tiny, words, TINY.varied(settings), reading.segmenter.text_features).segment([reading.image])[0]
+    segmenter = ResCLIP(tiny, words, TINY.varied(settings), reading.segmenter.text_features)
+    expected = segmenter.segment([reading.image], [(144, 192)])[0]
     assert np.array_equal(reading.labels, expected.labels.numpy())
     assert np.array_equal(reading.phrases, expected.phrases.numpy())
     assert np.array_equal(reading.confidence, expected.confidence.numpy())
@@ -58,12 +62,12 @@ def test_the_image_goes_through_the_trunk_once(tiny: Backbone, photo: str) -> No
 def test_a_file_that_changed_is_read_anew(tiny: Backbone, tmp_path: Path) -> None:
     playground, path = Playground(tiny, TINY), tmp_path / "a.png"
     Image.new("RGB", (60, 60), "red").save(path)
-    assert reading_figures.photo(playground.read(str(path), WORDS)).getpixel((5, 5)) == (255, 0, 0)
+    assert playground.read(str(path), WORDS).image[:, 5, 5].tolist() == [255, 0, 0]
     Image.new("RGB", (60, 60), "blue").save(path)
     import os
 
     os.utime(path, (1, 1))
-    assert reading_figures.photo(playground.read(str(path), WORDS)).getpixel((5, 5)) == (0, 0, 255)
+    assert playground.read(str(path), WORDS).image[:, 5, 5].tolist() == [0, 0, 255]
     path.unlink()
     with pytest.raises(ImageError, match=r"a.png' must be a readable image"):
         playground.read(str(path), WORDS)
@@ -86,46 +90,49 @@ def test_shares_count_pixels_by_class_and_phrase(reading: Reading) -> None:
     assert shares["ground"].phrases["snow"] == (reading.phrases == snow).mean()
 
 
-def test_covers_show_classes_phrases_and_confidence(reading: Reading) -> None:
+def test_the_mask_has_the_size_of_the_image_and_is_that_of_labelling(tiny: Backbone, tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.fromarray(draw_scene(np.random.default_rng(6), (400, 700), 4).image).save(path)
+    settings = {"sfr": None, "min_area": 0.05, "prob_threshold": 0.2}
+    reading = Playground(tiny, TINY).read(str(path), WORDS, settings)
+    assert reading.image_hw == (400, 700) != tuple(reading.image.shape[1:])
+    model = make_model(tiny, WORDS, TINY.varied(settings))
+    label = model.predict(model.build_get_item()({"filepath": str(path)}))
+    assert np.array_equal(reading.labels + 1, label.mask)
+
+
+def test_layers_say_what_is_at_each_pixel(reading: Reading) -> None:
+    view = reading_view.view_of(reading, COLOURS, 2)
     y, x = 70, 90
-    colour = palette(3)[reading.labels[y, x]]
-    assert "#{:02x}{:02x}{:02x}".format(*reading_figures.cover(reading, "classes").getpixel((x, y))) == colour
-    assert (
-        "#{:02x}{:02x}{:02x}".format(*reading_figures.cover(reading, "phrases").getpixel((x, y)))
-        == palette(6)[reading.phrases[y, x]]
-    )
-    assert reading_figures.cover(reading, "confidence").getpixel((x, y)) == round(255 * float(reading.confidence[y, x]))
-    with pytest.raises(ConfigError, match="layer 'phrase' is unknown; did you mean 'phrases'"):
-        reading_figures.cover(reading, "phrase")
+    found = {name: layer["entries"][decoded(layer)[y, x]] for name, layer in view["layers"].items() if name != "confidence"}
+    label, phrase = reading.labels[y, x], reading.phrases[y, x]
+    assert found["classes"] == {"name": WORDS.class_names[label], "colour": COLOURS[WORDS.class_names[label]]}
+    assert found["phrases"] == {"name": WORDS.flat_phrases[phrase], "colour": palette(6)[phrase]}
+    confidence = view["layers"]["confidence"]
+    names = np.array([float(entry["name"]) for entry in confidence["entries"]])[decoded(confidence)]
+    assert names.shape == tuple(reading.image.shape[1:])
+    assert np.abs(names - resize(reading.confidence, names.shape)).max() <= 0.00501
+    assert {entry["colour"] for entry in confidence["entries"]} <= set(view["ramp"])
 
 
-def test_the_picture_tells_what_is_under_the_mouse(reading: Reading) -> None:
-    texts = reading_figures.texts(reading)
-    figure = plots.covered(reading_figures.photo(reading), reading_figures.cover(reading, "classes"), texts)
-    grid = figure.data[0]
-    row, column = 7, 11
-    y, x = int(grid["y"][row]), int(grid["x"][column])
-    expected = f"{WORDS.class_names[reading.labels[y, x]]}<br>phrase: {WORDS.flat_phrases[reading.phrases[y, x]]}"
-    assert grid["text"][row][column].startswith(expected)
-    source = figure.layout["images"][0]["source"].removeprefix("data:image/png;base64,")
-    with Image.open(io.BytesIO(base64.b64decode(source))) as blend:
-        assert blend.size == (reading.image_hw[1], reading.image_hw[0])
-        wanted = 0.4 * np.array(reading_figures.photo(reading).getpixel((x, y))) + 0.6 * np.array(
-            reading_figures.cover(reading, "classes").getpixel((x, y))
-        )
-        assert np.abs(np.array(blend.getpixel((x, y))) - wanted).max() <= 1
-    assert figure.layout["yaxis"]["range"] == [reading.image_hw[0], 0]
+def test_shares_are_listed_with_their_phrases(reading: Reading) -> None:
+    view = reading_view.view_of(reading, COLOURS, 2)
+    assert [row["name"] for row in view["shares"]] == [row.name for row in reading.shares[:2]] and view["more"] == 1
+    for shown, row in zip(view["shares"], reading.shares, strict=False):
+        assert (shown["share"], shown["confidence"]) == (row.share, row.confidence)
+        assert len(shown["phrases"]) == sum(share > 0 for share in row.phrases.values()) or row.name == "yellow cloth"
 
 
-def test_legend_and_attention_are_figures(reading: Reading) -> None:
-    legend = reading_figures.legend(reading, 2)
-    assert legend.data[0]["y"] == [row.name for row in reading.shares[:2]]
-    assert legend.data[0]["x"][0] == round(100 * reading.shares[0].share, 2)
-    attention = reading_figures.attention(reading, (70.0, 90.0))
-    heats = [trace for trace in attention.data if trace["type"] == "heatmap"]
-    assert [a["text"] for a in attention.layout["annotations"]] == [
-        "RCS: earlier blocks", "SFR: first segmentation", "last block",
-    ]  # fmt: skip
-    rows = reading.attention_rows((70.0, 90.0))
-    np.testing.assert_allclose(heats[2]["z"], rows.final.numpy(), atol=1e-4)
-    assert rows.box.left < heats[0]["x"][0] < heats[0]["x"][-1] < rows.box.right
+def test_attention_is_drawn_for_each_part_of_the_method(tiny: Backbone, photo: str, reading: Reading) -> None:
+    point = (70 / 144, 90 / 192)
+    maps = reading_view.attention(reading, point)
+    assert [drawn["title"] for drawn in maps] == ["RCS: earlier blocks", "SFR: first segmentation", "last block"]
+    with Image.open(io.BytesIO(base64.b64decode(maps[2]["png"].split(",")[1]))) as picture:
+        assert picture.size == (reading.image.shape[2], reading.image.shape[1])
+    rows = reading.attention_rows(point)
+    top, left = (int(share * side) for share, side in zip(point, reading.image.shape[1:], strict=True))
+    assert rows.box.left <= left < rows.box.right and rows.box.top <= top < rows.box.bottom
+    other = reading_view.attention(reading, (0.1, 0.1))
+    assert other[0]["png"] != maps[0]["png"]
+    fast = Playground(tiny, TINY).read(photo, WORDS, {"sfr": None})
+    assert [drawn["title"] for drawn in reading_view.attention(fast, point)] == ["RCS: earlier blocks", "last block"]

@@ -161,11 +161,11 @@ def test_a_verdict_does_not_outlive_its_mask(dataset: fo.Dataset) -> None:
     assert review.copy_kept(dataset, "pred", "gold") == 1
     assert review.mark(dataset, "pred", ids[:1], "keep") == 1
     assert review.counts(dataset, "pred")["keep"] == 2
-    assert review.undo(dataset, "pred") == "verdict on 1 samples undone"
+    assert review.undo(dataset, "pred") == "verdict on 1 sample undone"
     assert review.counts(dataset, "pred")["keep"] == 1
     review.mark(dataset, "pred", ids[:3], None)
     assert verdicts(dataset) == [None, "keep", None, None, None]  # the second has been without a verdict that counts
-    assert review.undo(dataset, "pred") == "verdict on 1 samples undone"
+    assert review.undo(dataset, "pred") == "verdict on 1 sample undone"
     assert review.kept(dataset, "pred").values("id") == ids[2:3]
 
 

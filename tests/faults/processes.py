@@ -38,6 +38,6 @@ def start_plain(code: str, environment: Mapping[str, str] | None, *arguments: st
 def run(code: str, *arguments: str) -> str:
     """Runs Python code to its end and returns its output; raises an error if the code does."""
     process = start(code, *arguments)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err[-2000:]
     return out

@@ -81,7 +81,7 @@ def test_a_damaged_mask_costs_only_itself(make: Make, tmp_path: Path, kind: str,
     (reason,) = (results.without_prediction if field == "pred" else results.without_truth).values()
     assert str(path) in reason
     assert results.images == (2 if field == "pred" else 1)
-    assert dataset.first().ev_miou == 1.0
+    assert dataset.first().ev_miou == 100.0
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_so_does_a_mask_in_the_database_that_can_not_be_decoded(make: Make, cont
     reasons = results.without_prediction if field == "pred" else results.without_truth
     assert list(reasons) == [path] and f"its label in {field!r} can't be decoded" in reasons[path]
     assert results.images == (3 if field == "pred" else 2)
-    assert dataset.values("ev_miou") == [1.0, 0.0 if field == "pred" else None, 1.0]
+    assert dataset.values("ev_miou") == [100.0, 0.0 if field == "pred" else None, 100.0]

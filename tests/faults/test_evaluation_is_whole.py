@@ -197,6 +197,7 @@ def test_killed_before_any_write_an_evaluation_is_whole_or_absent_and_its_key_is
     assert all(state in (None, whole) for state in seen) and seen[0] is None and seen[-1] == whole
 
 
+@pytest.mark.slow
 def test_killed_before_any_write_of_a_replacement_the_old_or_the_new_run_is_whole(make: Make, killed: Killed) -> None:
     dataset = make(videos)  # with values of samples and of frames
     evaluate(dataset.limit(2), *fields_of(dataset), "ev", **SECOND)
@@ -268,6 +269,7 @@ print(first, flush=True)
 """
 
 
+@pytest.mark.slow
 def test_evaluations_and_labelling_at_the_same_time_lose_nothing_and_mix_nothing(dataset: fo.Dataset) -> None:
     evaluate(dataset, "pred", "gt", "x")
     evaluate(dataset, "pred", "gt", "y", **SECOND)

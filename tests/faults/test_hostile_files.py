@@ -191,6 +191,7 @@ print(*outcomes, peak_mib() - before)
 """
 
 
+@pytest.mark.slow
 def test_of_2000_mutated_files_none_raises_anything_else(tmp_path: Path) -> None:
     environment = {**os.environ, "FIFTYONE_RESCLIP_MAX_PIXELS": str(2**24)}  # most mutants that decode at all are then small
     run = subprocess.run(

@@ -45,6 +45,7 @@ def read(dataset: fo.Dataset, field: str) -> list[np.ndarray[Any, Any]]:
     return [masks.read_mask(sample[field]) for sample in dataset]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("on_disk", "overwrite"), [(False, False), (True, True)])
 def test_killed_five_times_it_ends_like_an_undisturbed_run(
     make_dataset: MakeDataset, tmp_path: Path, on_disk: bool, overwrite: bool

@@ -129,6 +129,7 @@ def test_a_second_process_on_a_field_is_refused(make_dataset: MakeDataset) -> No
     assert {value for mask in read(dataset, "pred").values() for value in np.unique(mask)} <= {1, 2}
 
 
+@pytest.mark.slow
 def test_processes_that_fill_different_fields_at_once_lose_nothing(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(6)
     code = """
@@ -144,7 +145,7 @@ def test_processes_that_fill_different_fields_at_once_lose_nothing(make_dataset:
         worker.stdin.write("go\n")
         worker.stdin.flush()
     for worker in workers:
-        out, err = worker.communicate(timeout=120)
+        out, err = worker.communicate(timeout=400)
         assert (out, worker.returncode) == ("6\n6\n6\n", 0), err[-2000:]
     dataset.reload()
     fields = [f"{name}{number}" for name in "abc" for number in range(3)]

@@ -136,17 +136,18 @@ def test_strips_give_exactly_what_the_whole_gives(mode: str, size: tuple[int, in
 
 @pytest.mark.parametrize("min_area", [0.0, 0.2])
 @pytest.mark.parametrize("n_classes", [3, 300])
-def test_a_summary_has_the_labels_of_the_whole_and_its_mean_confidence(min_area: float, n_classes: int) -> None:
+def test_the_mean_confidence_alone_comes_with_the_labels_of_the_whole(min_area: float, n_classes: int) -> None:
     scores = WholeScores(torch.randn(n_classes, 40, 50, generator=torch.Generator().manual_seed(0)) / 10)
-    whole, summary = (
+    whole, brief = (
         labels.label_map(
-            scores, range(n_classes), logit_scale=9.0, threshold=0.4, fallback=-1, min_area=min_area, summary=summary
+            scores, range(n_classes), logit_scale=9.0, threshold=0.4, fallback=-1, min_area=min_area, mean_only=mean_only
         )
-        for summary in (False, True)
+        for mean_only in (False, True)
     )
-    assert torch.equal(summary.labels, whole.labels)
-    assert summary.confidence.shape == ()
-    torch.testing.assert_close(summary.confidence, whole.confidence.mean())
-    ours, theirs = (masks.to_segmentation(result, n_classes) for result in (summary, whole))
+    assert torch.equal(brief.labels, whole.labels)
+    sums = [whole.confidence[whole.labels == code].sum(dtype=torch.float64) for code in range(-1, n_classes)]
+    torch.testing.assert_close(brief.confidence, torch.stack(sums))
+    torch.testing.assert_close(brief.mean_confidence, whole.mean_confidence)
+    ours, theirs = (masks.to_segmentation(result, n_classes) for result in (brief, whole))
     np.testing.assert_array_equal(ours.mask, theirs.mask)
     assert ours.confidence == theirs.confidence

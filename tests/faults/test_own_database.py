@@ -25,7 +25,7 @@ from fiftyone_resclip.doors import own_database
 from fiftyone_resclip.errors import DatabaseError
 
 ROOT = Path(__file__).parents[2]
-DEMO = ("-m", "fiftyone_resclip.cli", "demo", "--images", "2", "--out")
+DEMO = ("-m", "fiftyone_resclip", "demo", "--images", "2", "--out")
 #: What must leave a user's database alone, besides the demo.
 COMMANDS = {
     "benchmarks.evaluation": "{}/evaluation.json --images 1 --repeats 1",
@@ -105,6 +105,7 @@ def untouched(user: str) -> Iterator[str]:
     assert visits(user) == visited
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", COMMANDS)
 def test_a_users_database_stays_as_it_is(untouched: str, tmp_path: Path, module: str) -> None:
     run = python("-m", module, *COMMANDS[module].format(tmp_path).split(), uri=untouched)

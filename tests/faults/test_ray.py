@@ -44,6 +44,7 @@ def actors() -> list[psutil.Process]:
     return [process for process in psutil.process_iter(["cmdline"]) if "Labeller" in " ".join(process.info["cmdline"] or ())]
 
 
+@pytest.mark.slow
 def test_two_actors_label_like_one_process_though_one_is_killed(
     two_actors: None, make_dataset: MakeDataset, model: ResCLIPModel, tmp_path: Path
 ) -> None:

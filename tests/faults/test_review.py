@@ -214,7 +214,7 @@ def test_killed_conversions_and_copies_are_finished_or_undone(
         undone = review.undo(dataset, "pred")
         assert undone.startswith(f"field {field!r}") or (moment < 12 and not turn % 2)  # it was killed before it had begun
         if undone.startswith("field"):
-            assert review.undo(dataset, "pred") == "verdict on 1 samples undone"
+            assert review.undo(dataset, "pred") == "verdict on 1 sample undone"
         assert not dataset.has_sample_field(field)
         assert review.counts(dataset, "pred")["keep"] == 110
         assert files(tmp_path) == originals
@@ -331,7 +331,7 @@ result = review.revision(dataset, "pred")
     assert max(revision for _, revision, _ in done) == review.revision(dataset, "pred") == 100
     undo_all = 'result = [review.undo(dataset, "pred") for _ in range(25)]'
     done = processes(dataset, *[undo_all] * 4)
-    assert [description for _, result, _ in done for description in result] == ["verdict on 1 samples undone"] * 100
+    assert [description for _, result, _ in done for description in result] == ["verdict on 1 sample undone"] * 100
     assert set(dataset.values("pred_review")) == {None} and review.undo(dataset, "pred") is None
 
 
@@ -394,6 +394,7 @@ def test_a_copy_that_goes_on_leaves_out_masks_that_were_replaced(make: MakeMasks
     assert dataset.last().gold is None
 
 
+@pytest.mark.slow
 def test_many_samples_are_marked_many_times(make: MakeMasks) -> None:
     dataset = make(1)
     document = dataset._sample_collection.find_one()

@@ -31,6 +31,7 @@ def samples_of(dataset: fo.Dataset) -> Any:
     return fo.core.odm.get_db_conn()[dataset._sample_collection_name]
 
 
+@pytest.mark.slow
 def test_a_handle_from_before_another_process_labelled_knows_the_run(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(3)
     processes.run(
@@ -99,6 +100,7 @@ def test_a_run_deleted_in_the_middle_is_called_deleted(make_dataset: MakeDataset
     assert label(dataset, model_of(), "pred", overwrite=True).labelled == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "goes_on"), [(WORDS, True), ("gravel,snow", False)])
 def test_a_process_killed_while_it_clears_leaves_no_finished_run(make_dataset: MakeDataset, words: str, goes_on: bool) -> None:
     dataset = make_dataset(4)

@@ -28,6 +28,7 @@ for round in range(30):
 """
 
 
+@pytest.mark.slow
 def test_fields_that_processes_declare_at_the_same_time_all_stay(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(1)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

@@ -30,6 +30,7 @@ print(report.labelled, report.skipped)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
 def test_each_sample_is_labelled_once_though_a_process_is_killed(make_dataset: MakeDataset, count: int) -> None:
     dataset = make_dataset(24)

@@ -12,7 +12,6 @@ from PIL import Image
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.errors import DatasetError, ImageError
 from fiftyone_resclip.fields import masks, schema
-from fiftyone_resclip.fields.colours import palette
 from fiftyone_resclip.vocabulary import Vocabulary
 
 
@@ -75,7 +74,7 @@ def test_a_declared_field_has_type_targets_and_colours(make_dataset: Callable[..
     assert "ground_truth" in dataset.mask_targets
     saved = dataset.app_config.color_scheme
     assert saved.color_by == "value"
-    assert [f["path"] for f in saved.fields] == ["other", "pred"]
+    assert [f["path"] for f in saved.fields] == ["other", "pred", "ground_truth"]
     assert [e["intTarget"] for e in saved.fields[1]["maskTargetsColors"]] == [1, 2]
 
 
@@ -85,9 +84,3 @@ def test_a_field_of_another_type_is_left_alone(make_dataset: Callable[..., fo.Da
     with pytest.raises(DatasetError, match="field 'pred' must hold Segmentation labels or be new"):
         schema.declare_field(dataset, "pred", {1: "a"})
     assert "pred" not in dataset.mask_targets
-
-
-def test_colours_differ_and_stay() -> None:
-    colours = palette(60)
-    assert len(set(colours)) == 60
-    assert colours[:5] == palette(5)

@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from fiftyone_resclip.errors import ConfigError, DatasetError
+from fiftyone_resclip.fields.readers import PictureReader
+from fiftyone_resclip.labeling import writers
 from fiftyone_resclip.labeling.batches import LabelingReport, _Writer
 from fiftyone_resclip.labeling.label import iter_label, label
 from fiftyone_resclip.labeling.runs import list_runs
-from fiftyone_resclip.model import PictureReader, ResCLIPModel, load_model
+from fiftyone_resclip.model import ResCLIPModel, load_model
 
 MakeDataset = Callable[..., fo.Dataset]
 
@@ -86,7 +88,9 @@ def test_threads_that_read_leave_the_other_processors_to_the_network(
     while_reading, while_computing, read = list[int](), list[int](), PictureReader.__call__
     monkeypatch.setattr(PictureReader, "__call__", lambda *a: (while_reading.append(torch.get_num_threads()), read(*a))[1])
     compute = fast_model.label_maps
-    monkeypatch.setattr(fast_model, "label_maps", lambda a: (while_computing.append(torch.get_num_threads()), compute(a))[1])
+    monkeypatch.setattr(
+        fast_model, "label_maps", lambda a, **kw: (while_computing.append(torch.get_num_threads()), compute(a, **kw))[1]
+    )
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -114,7 +118,7 @@ def test_an_error_in_the_callback_ends_the_run(make_dataset: MakeDataset, fast_m
 
 @pytest.mark.parametrize("batch_size", [0, -3])
 def test_a_batch_of_nothing_is_refused(make_dataset: MakeDataset, fast_model: ResCLIPModel, batch_size: int) -> None:
-    with pytest.raises(ConfigError, match=f"batch_size must be at least 1, but got {batch_size}"):
+    with pytest.raises(ConfigError, match=f"batch_size must be a whole number of at least 1, but got {batch_size}"):
         label(make_dataset(1), fast_model, "pred", batch_size=batch_size)
 
 
@@ -251,3 +255,15 @@ def test_masks_of_other_classes_on_frames_are_not_mixed(videos: fo.Dataset, fast
     assert videos.count("frames.seen") == 1
     with pytest.raises(DatasetError, match=r"are of type 'video'; .* to_frames\(sample_frames=True\) for videos"):
         label(videos, fast_model, "seen")
+
+
+@pytest.mark.parametrize("n_images", [2, 3, 4])
+def test_a_run_is_stopped_only_if_images_are_left(
+    n_images: int, make_dataset: Callable[..., fo.Dataset], fast_model: ResCLIPModel
+) -> None:
+    dataset = make_dataset(n_images)
+    run = iter_label(dataset, fast_model, "pred", batch_size=1)
+    next(run)
+    writers.stop_all(dataset, "pred")
+    last = list(run)[-1]  # batches that are under way when the run stops are written, too
+    assert last.stopped == (last.done < n_images) and len(dataset.exists("pred")) == last.labelled

@@ -43,6 +43,7 @@ print(peak_mib() - before)
 """
 
 
+@pytest.mark.slow
 def test_a_large_photograph_with_150_classes_takes_less_than_500_mib(tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     Image.effect_mandelbrot((4000, 3000), (-2, -1.5, 1, 1.5), 20).convert("RGB").save(path)
@@ -59,6 +60,7 @@ def test_the_published_cases_take_less_than_250_mib_above_the_weights(case: str)
     assert 50 < float(run.stdout) < 250
 
 
+@pytest.mark.slow
 def test_labelling_2000_images_does_not_grow(tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the images are too small to share

@@ -97,6 +97,14 @@ def test_a_renamed_run_goes_on(make_dataset: MakeDataset, model: ResCLIPModel) -
         resclip.rename_run(dataset, "pred", "x")
 
 
+def test_a_run_is_renamed_right_after_its_field(make_dataset: MakeDataset, model: ResCLIPModel) -> None:
+    dataset = make_dataset(1)
+    label(dataset, model, "pred")
+    dataset.rename_sample_field("pred", "kept")
+    resclip.rename_run(dataset, "pred", "first_try")
+    assert [(run.key, run.label_field) for run in resclip.list_runs(dataset)] == [("first_try", "kept")]
+
+
 def test_deleting_a_run_removes_its_field_and_files_and_nothing_else(
     make_dataset: MakeDataset, model: ResCLIPModel, tmp_path: Path
 ) -> None:

@@ -99,10 +99,12 @@ def test_another_copy_of_a_dataset_is_not_mistaken_for_the_first(
 def test_what_is_missing_is_named(root: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="benchmark 'voc12' is unknown; did you mean 'voc2"):
         find_pairs("voc12", root)
+    with pytest.raises(DatasetError, match="data root must be the folder that contains the benchmarks' folders"):
+        find_pairs("ade20k", tmp_path / "nowhere")
     with pytest.raises(
         DatasetError, match=r"ade20k needs ADE20K \(scene parsing challenge 2016\): annotations/validation must be in"
     ):
-        find_pairs("ade20k", tmp_path / "nowhere")
+        find_pairs("ade20k", tmp_path)
     (root / "VOCdevkit/VOC2012/JPEGImages/two.jpg").unlink()
     (root / "VOCdevkit/VOC2012/SegmentationClass/one.png").unlink()
     with pytest.raises(DatasetError, match=r"these are missing: .*SegmentationClass/one.png, .*JPEGImages/two.jpg$"):

@@ -15,6 +15,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "fiftyone_resclip/tiny/CARD.md",
         "benchmarks/results/speed.json",
         "README.md",
+        "docs/GUIDE.md",
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +27,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_benchmarks_write_leaves_the_commit_as_it_is(checkout: Path) -> None:
-    for name in ("fiftyone_resclip/tiny/CARD.md", "benchmarks/results/speed.json", "benchmarks/results/new.json", "README.md"):
+    written = ("fiftyone_resclip/tiny/CARD.md", "benchmarks/results/speed.json", "benchmarks/results/new.json")
+    for name in (*written, "README.md", "docs/GUIDE.md"):
         (checkout / name).write_text("measured")
     head = subprocess.run(["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
     assert provenance.provenance()["commit"] == head[:12]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from fiftyone_resclip import cli
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.weights import fingerprint
+from fiftyone_resclip.errors import WeightsError
 from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.fields import masks
 from fiftyone_resclip.published.folders import FOLDERS
@@ -92,7 +94,7 @@ def test_examples_teach_and_are_left_out(root: Path, tmp_path: Path) -> None:
 def test_missing_files_cost_their_row_and_a_single_run_says_so(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert benchmark(tmp_path, "--all", "--data-root", root / "cityscapes") == 0
+    assert benchmark(tmp_path, "--all", "--data-root", root / "cityscapes") == 1
     out = capsys.readouterr().out
     assert out.count("not measured: ") == 7
     assert "voc21 not measured: voc21 needs PASCAL VOC 2012" in out
@@ -137,21 +139,68 @@ def test_a_part_does_not_replace_the_whole_and_lost_masks_are_made_again(root: P
         ((), "benchmark needs one of: a name such as voc21, --all, or --dataset NAME"),
         (("voc21", "--all", "--data-root", "."), "benchmark needs one of"),
         (("voc21",), "benchmark needs --data-root"),
-        (("voc22", "--data-root", "."), "benchmark 'voc22' is unknown; did you mean 'voc21'?"),
+        (("voc22", "--data-root", "."), "benchmark 'voc22' is unknown; did you mean 'voc21'"),
         (
             ("voc21", "--data-root", ".", "--set", "sfr.treshold=0.3"),
             "setting of SFR 'treshold' is unknown; did you mean 'threshold'",
         ),
         (("voc21", "--data-root", ".", "--set", "sfr"), "--set needs NAME=VALUE, as sfr.threshold=0.3, but got 'sfr'"),
         (("--dataset", "nowhere"), "dataset 'nowhere' is unknown"),
+        (("--all", "--data-root", "/no/such"), "data root must be the folder .*, but '/no/such' is no folder"),
+        (("voc21", "--data-root", "/no/such"), "data root must be the folder .*, but '/no/such' is no folder"),
+        (("voc21", "--data-root", "."), "voc21 needs PASCAL VOC 2012"),
+        (
+            ("voc21", "--data-root", ".", "--preset", "fast"),
+            "--preset can't be used with a published .*; leave it out",
+        ),
+        (("voc21", "--data-root", ".", "--classes", "words.txt"), "--classes can't be used with a published benchmark"),
+        (("--dataset", "nowhere", "--data-root", "."), "--data-root can't be used with --dataset; leave it out"),
+        (("--dataset", "nowhere", "--ignore-index", "x"), "void values must be numbers or '#rrggbb' separated by commas"),
+        (("voc21", "--data-root", ".", "--limit", "0"), "limit must be a whole number of at least 1, but got 0"),
+        (("voc21", "--data-root", ".", "--out", "/proc/no"), "results can't be written to '/proc/no'"),
         (("voc21", "--data-root", ".", "--set", "sfr=null", "--set", "sfr.mix=1"), "is at odds with another --set"),
     ],
 )
-def test_mistakes_are_said_in_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+def test_mistakes_are_said_in_one_sentence_before_weights_are_loaded(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
+    monkeypatch.setattr(Backbone, "load", lambda *_: pytest.fail("weights were loaded first"))
+    monkeypatch.chdir(tmp_path)
     assert cli.main(["benchmark", *arguments, *TINY]) == 1
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_mistakes_about_a_dataset_are_found_before_weights_are_loaded(
+    make_dataset: Callable[..., fo.Dataset], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Backbone, "load", lambda *_: pytest.fail("weights were loaded first"))
+    (tmp_path / "words.txt").write_text("lorry\n")
+    for arguments, message in (
+        (("--ground-truth", "truth"), "field 'truth' must exist"),
+        (("--ignore-index", "-1"), "ignore_index must be mask values of at least 0"),
+        (("--classes", tmp_path / "words.txt"), "must share names"),
+        (("--preset", "fats"), "did you mean 'fast'"),
+    ):
+        assert benchmark(tmp_path, "--dataset", make_dataset(1).name, *arguments) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_weights_that_can_not_be_loaded_stop_all_benchmarks_at_once(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def fail(*_: Any) -> Backbone:
+        tried.append(1)
+        raise WeightsError("no network")
+
+    monkeypatch.setattr(Backbone, "load", fail)
+    assert benchmark(tmp_path, "--all", "--data-root", root) == 1
+    assert (tried, capsys.readouterr().err.strip().splitlines()[-1]) == ([1], "WeightsError: no network")
 
 
 def test_the_difference_is_given_for_comparable_runs_only() -> None:
@@ -172,14 +221,14 @@ def test_only_a_whole_set_with_the_papers_settings_is_comparable(
     plain = {"rcs": None, "sfr": None}
 
     def published(model: str, changes: dict[str, Any], limit: int | None = None) -> dict[str, Any]:
-        record = run_benchmark("voc20", root, Setup(tiny, model, changes, limit=limit, work_dir=tmp_path / "work"))
+        record = run_benchmark("voc20", root, Setup(lambda: tiny, model, changes, limit=limit, work_dir=tmp_path / "work"))
         return record["published"]
 
     assert published("resclip-vit-b-16", plain) == {"miou": 79.7, "comparable": True}
     assert published("resclip-vit-b-16", plain, limit=1) == {"miou": 79.7, "comparable": False}
     assert published("resclip-vit-b-16", {**plain, "short_side_px": 48}) == {"miou": 86.0, "comparable": False}
     assert published("resclip-tiny", plain) == {"miou": 86.0, "comparable": False}
-    other = run_benchmark("voc20", root, Setup(tiny, "resclip-vit-b-16", plain, "laion", work_dir=tmp_path / "work"))
+    other = run_benchmark("voc20", root, Setup(lambda: tiny, "resclip-vit-b-16", plain, "laion", work_dir=tmp_path / "work"))
     assert other["published"]["comparable"] is False and other["pretrained"] == "laion"
 
 

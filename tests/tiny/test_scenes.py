@@ -5,7 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fiftyone_resclip.tiny.scenes import ALL_CLOTHS, COLOURS, GROUNDS, NEVER_NAMED, Cloth, Scene, caption, class_map, draw_scene
+from fiftyone_resclip.tiny.scenes import (
+    ALL_CLOTHS,
+    COLOURS,
+    GROUNDS,
+    NEVER_NAMED,
+    Cloth,
+    Naming,
+    Scene,
+    caption,
+    class_map,
+    draw_scene,
+    phrases,
+)
 
 
 @given(st.integers(0, 10_000), st.integers(0, 4))
@@ -43,6 +55,21 @@ def test_other_pairs_are_named_in_full() -> None:
     scene = Scene(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), ("snow",), (Cloth("plain", "red"),))
     texts = {caption(np.random.default_rng(seed), scene) for seed in range(80)}
     assert texts == {f"{phrase}{end}" for phrase in ("plain red cloth", "red cloth", "plain cloth") for end in ("", " on snow")}
+
+
+@pytest.mark.parametrize(
+    ("naming", "expected"),
+    [
+        ("colour", ("red cloth", "green cloth", "snow", "gravel")),
+        ("pattern", ("plain cloth", "striped cloth", "snow", "gravel")),
+        ("both", ("plain red cloth", "striped red cloth", "green cloth", "snow", "gravel")),
+    ],
+)
+def test_phrases_name_everything_once_and_no_pair_that_is_held_back(naming: Naming, expected: tuple[str, ...]) -> None:
+    cloths = (Cloth("plain", "red"), Cloth("striped", "red"), Cloth("striped", "green"))
+    assert (
+        phrases(Scene(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8), ("snow", "gravel"), cloths), naming) == expected
+    )
 
 
 @pytest.mark.parametrize(

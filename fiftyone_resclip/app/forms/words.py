@@ -1,4 +1,4 @@
-"""The part of a form that asks for the classes: typed or pasted, or from a file, a field, the dataset or a saved vocabulary."""
+"""The part of a form that asks for the classes: as words, as text, or from a file, a field, the dataset or a saved vocabulary."""
 
 from __future__ import annotations
 
@@ -9,54 +9,52 @@ from typing import Any
 from fiftyone.operators import types
 
 from fiftyone_resclip.app import models
+from fiftyone_resclip.app.forms import known_names
 from fiftyone_resclip.app.messages import verbatim
 from fiftyone_resclip.errors import VocabularyError, unknown
-from fiftyone_resclip.evaluation.void import DEFAULT_VALUE
 from fiftyone_resclip.explore import saved_vocabularies
 from fiftyone_resclip.vocabulary import BACKGROUNDS, Vocabulary, split_words
 
+CHIPS = "words"
 _TYPED, _FILE, _FIELD, _DATASET, _SAVED = "typed", "file", "field", "dataset", "saved"
 _NO_BACKGROUND, _OWN_BACKGROUND, _AUTO_BACKGROUND = "none", "own words", "auto"
 
 #: The names of the inputs that :func:`read` uses.
-NAMES = ("words_from", "classes", "class_file", "class_field", "vocabulary", "background", "background_words")
+NAMES = ("words_from", CHIPS, "classes", "class_file", "class_field", "vocabulary", "background", "background_words")
 
-_SOURCES = {
-    _TYPED: "typed or pasted here",
-    _FILE: "a text file",
-    _FIELD: "the classes of a field of masks",
-    _DATASET: "the classes of the dataset",
-    _SAVED: "a saved vocabulary",
-}
+_SOURCES = {CHIPS: "Words", _TYPED: "Text", _FILE: "File", _FIELD: "Field", _DATASET: "Dataset", _SAVED: "Saved"}
 
 _BACKGROUNDS = {
-    _NO_BACKGROUND: "none: the classes cover the picture, so every pixel gets one of them",
-    _AUTO_BACKGROUND: "words chosen automatically",
-    **{name: name for name in BACKGROUNDS},
-    _OWN_BACKGROUND: "own words",
+    _NO_BACKGROUND: "Yes: every pixel gets one of them",
+    _AUTO_BACKGROUND: "No: choose words for the rest automatically",
+    **{name: f"No: the rest is {name}" for name in BACKGROUNDS},
+    _OWN_BACKGROUND: "No: I name the rest",
 }
 
 
-def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, **event: Any) -> None:
+def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, source: str = _TYPED, **event: Any) -> None:
     """Adds the inputs to a form or panel.
 
     Args:
         inputs: the inputs of the form or panel
         params: the values of the form, as in :func:`read`
         dataset: a FiftyOne dataset
+        source ("typed"): where the classes come from until the user chooses; :data:`CHIPS` for one box with a chip for each word
         **event: ``on_change`` for the inputs of a panel
     """
-    source = params.get("words_from") or _TYPED
-    choose = {"default": _TYPED, "required": False, **event}
-    inputs.enum("words_from", list(_SOURCES), label="Classes from", view=_dropdown(_SOURCES), **choose)
-    _ASK[source](inputs, dataset, event)
+    tabs = types.TabsView()
+    for value, label in _SOURCES.items():
+        tabs.add_choice(value, label=label)
+    current = _source(params, source)
+    inputs.enum("words_from", list(_SOURCES), default=current, required=False, label="Classes from", view=tabs, **event)
+    _ASK[current](inputs, params, dataset, event)
     inputs.enum(
         "background",
         list(_BACKGROUNDS),
         default=_NO_BACKGROUND,
         required=False,
-        label="Background",
-        description="Do your classes cover the whole picture? If not, words for the rest help; uncertain pixels get it, too",
+        label="Do these classes cover the whole picture?",
+        description="If not, words for the rest make the masks better; uncertain pixels get the class 'background', too",
         view=_dropdown(_BACKGROUNDS),
         **event,
     )
@@ -64,11 +62,14 @@ def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, **event: 
         inputs.str("background_words", required=True, label="Background words", description="Separated by commas", **event)
 
 
+def input_of(params: Mapping[str, Any], source: str = _TYPED) -> str:
+    """Returns the name of the input that has the classes, so that a mistake in them can be shown there."""
+    return _INPUTS[_source(params, source)]
+
+
 def given(params: Mapping[str, Any]) -> bool:
     """Returns whether the user has entered any classes yet; an empty form is not an error."""
-    return any(params.get(name) for name in ("classes", "class_file", "class_field", "vocabulary")) or (
-        params.get("words_from") == _DATASET
-    )
+    return any(params.get(name) for name in _INPUTS.values()) or params.get("words_from") == _DATASET
 
 
 def read(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
@@ -84,7 +85,7 @@ def read(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     Raises:
         VocabularyError: if the source has no classes, or the classes are invalid
     """
-    source, background = params.get("words_from") or _TYPED, params.get("background") or _NO_BACKGROUND
+    source, background = _source(params), params.get("background") or _NO_BACKGROUND
     for kind, name, known in (
         ("source", source, _READ),
         ("background", background, _BACKGROUNDS),
@@ -121,6 +122,15 @@ def read_for(model: str, params: Mapping[str, Any], dataset: Any) -> Vocabulary:
     return models.in_turn(lambda: models.with_background(model, vocabulary))
 
 
+def written(vocabulary: Vocabulary) -> dict[str, Any]:
+    """Returns the values of the form with which :func:`read` gives a vocabulary."""
+    if vocabulary.background is None:
+        return {"words_from": _TYPED, "classes": vocabulary.to_text(), "background": _NO_BACKGROUND}
+    rest, words = vocabulary.without(vocabulary.background), vocabulary.phrases[vocabulary.fallback]
+    own = {"background": _OWN_BACKGROUND, "background_words": ", ".join(words)}
+    return {"words_from": _TYPED, "classes": rest.to_text(), **own}
+
+
 def chosen(params: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:
     """Returns a line with the words that were chosen for the background; nothing if the form did not ask for that."""
     if params.get("background") != _AUTO_BACKGROUND:
@@ -135,9 +145,25 @@ def _dropdown(choices: Mapping[str, str]) -> types.DropdownView:
     return view
 
 
-def _ask_typed(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+def _source(params: Mapping[str, Any], first: str = _TYPED) -> str:
+    """Returns where the classes come from; programs need not say it."""
+    if params.get("words_from"):
+        return str(params["words_from"])
+    return CHIPS if params.get(CHIPS) else _TYPED if params.get("classes") else first
+
+
+def _ask_chips(inputs: types.Object, params: Mapping[str, Any], dataset: Any, event: Mapping[str, Any]) -> None:
+    box = types.AutocompleteView(allow_duplicates=False, filter_selected_options=True)
+    for name in known_names.every(dataset):
+        box.add_choice(Vocabulary((name,), ((name,),)).to_text(), label=name)
+    meaning = "Press Enter after each class, such as 'road'; 'car: car, sedan, taxi' gives a class several phrases"
+    inputs.list(CHIPS, types.String(), required=True, label="Classes", description=meaning, view=box, **event)
+
+
+def _ask_typed(inputs: types.Object, params: Mapping[str, Any], dataset: Any, event: Mapping[str, Any]) -> None:
     inputs.str(
         "classes",
+        default="\n".join(params.get(CHIPS) or ()) or None,
         required=True,
         label="Classes",
         description="Separated by commas or one per line; a line 'car: car, sedan, taxi' gives a class several phrases",
@@ -146,22 +172,29 @@ def _ask_typed(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> 
     )
 
 
-def _ask_file(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
-    description = "Path of a .txt file on the App's machine; one class per line, in the same form as typed classes"
+def _ask_file(inputs: types.Object, params: Mapping[str, Any], dataset: Any, event: Mapping[str, Any]) -> None:
+    description = "Path of a .txt file on the App's machine; one class per line, in the same form as text"
     inputs.str("class_file", required=True, label="File", description=description, **event)
 
 
-def _ask_field(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
-    inputs.enum("class_field", list(_named_fields(dataset)), required=True, label="Field", **event)
+def _ask_field(inputs: types.Object, params: Mapping[str, Any], dataset: Any, event: Mapping[str, Any]) -> None:
+    inputs.enum("class_field", list(known_names.of_fields(dataset)), required=True, label="Field of masks", **event)
 
 
-def _ask_dataset(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
-    names = _dataset_classes(dataset)
-    inputs.view("dataset_classes", types.Notice(label=verbatim(", ".join(names)) or "the dataset lists no classes"))
+def _ask_dataset(inputs: types.Object, params: Mapping[str, Any], dataset: Any, event: Mapping[str, Any]) -> None:
+    names = known_names.of_dataset(dataset)
+    inputs.view("dataset_classes", types.Notice(label=verbatim(", ".join(names)) or "The dataset lists no classes."))
 
 
-def _ask_saved(inputs: types.Object, dataset: Any, event: Mapping[str, Any]) -> None:
+def _ask_saved(inputs: types.Object, params: Mapping[str, Any], dataset: Any, event: Mapping[str, Any]) -> None:
     inputs.enum("vocabulary", saved_vocabularies.names(), required=True, label="Saved vocabulary", **event)
+
+
+def _read_chips(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
+    words = params.get(CHIPS) or []
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise VocabularyError(f"{CHIPS} must be a list of texts, but got {words!r}")
+    return Vocabulary.from_text("\n".join(words))
 
 
 def _read_typed(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
@@ -178,14 +211,14 @@ def _read_file(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
 
 
 def _read_field(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
-    names = _named_fields(dataset).get(_text(params, "class_field"))
+    names = known_names.of_fields(dataset).get(_text(params, "class_field"))
     if not names:
         raise VocabularyError("choose a field that has class names in its mask targets")
     return Vocabulary.parse(names)
 
 
 def _read_dataset(params: Mapping[str, Any], dataset: Any) -> Vocabulary:
-    names = _dataset_classes(dataset)
+    names = known_names.of_dataset(dataset)
     if not names:
         raise VocabularyError("the dataset lists no classes; set dataset.default_classes or type them")
     return Vocabulary.parse(names)
@@ -202,20 +235,13 @@ def _text(params: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _named_fields(dataset: Any) -> dict[str, list[str]]:
-    """The class names of each field that has mask targets."""
-    named = {
-        field: [name for value, name in targets.items() if value != DEFAULT_VALUE]
-        for field, targets in dataset.mask_targets.items()
-    }
-    return {field: list(dict.fromkeys(names)) for field, names in named.items() if names}
-
-
-def _dataset_classes(dataset: Any) -> list[str]:
-    """The dataset's default classes or default mask targets; without these, the classes of its fields."""
-    defaults = dataset.default_classes or list((dataset.default_mask_targets or {}).values())
-    return list(dict.fromkeys(defaults or [name for names in dataset.classes.values() for name in names]))
-
-
-_ASK = {_TYPED: _ask_typed, _FILE: _ask_file, _FIELD: _ask_field, _DATASET: _ask_dataset, _SAVED: _ask_saved}
-_READ = {_TYPED: _read_typed, _FILE: _read_file, _FIELD: _read_field, _DATASET: _read_dataset, _SAVED: _read_saved}
+_INPUTS = {
+    CHIPS: CHIPS, _TYPED: "classes", _FILE: "class_file", _FIELD: "class_field", _DATASET: "dataset_classes",
+    _SAVED: "vocabulary",
+}  # fmt: skip
+_ASK = {
+    CHIPS: _ask_chips, _TYPED: _ask_typed, _FILE: _ask_file, _FIELD: _ask_field, _DATASET: _ask_dataset, _SAVED: _ask_saved,
+}  # fmt: skip
+_READ = {
+    CHIPS: _read_chips, _TYPED: _read_typed, _FILE: _read_file, _FIELD: _read_field, _DATASET: _read_dataset, _SAVED: _read_saved,
+}  # fmt: skip

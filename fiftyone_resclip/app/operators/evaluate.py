@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
-from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.app import colours
+from fiftyone_resclip.app.forms import selection
+from fiftyone_resclip.app.messages import plain, point_out, sentence, verbatim, warn
+from fiftyone_resclip.errors import ConfigError, DatasetError, counted
 from fiftyone_resclip.evaluation.void import AUTO, DEFAULT_VALUE, Ignored, parse_void
 from fiftyone_resclip.fields.names import checked
-from fiftyone_resclip.fields.schema import mask_fields
+from fiftyone_resclip.fields.schema import colour_masks, mask_fields
 from fiftyone_resclip.fields.slices import image_slices, select_slice
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
             name="evaluate",
             label="ResCLIP: evaluate",
             description="Dataset-wide mIoU against ground truth, and where it comes from",
+            icon="fact_check",
+            risk_level="medium",
             dynamic=True,
             allow_immediate_execution=True,
             allow_delegated_execution=True,
@@ -46,12 +51,15 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         inputs = types.Object()
         try:
             samples = _target(ctx)  # FiftyOne adds its chooser of the target to forms that resolve it here
+            inputs.view("count", types.Notice(label=f"{len(samples)} of {len(ctx.dataset)} images will be evaluated."))
+            selection.ask(inputs, ctx)
             _ask_fields(inputs, ctx)
-            _ask_counting(inputs)
+            _ask_counting(inputs, ctx.params)
             _ask_mapping(inputs, ctx.params, _match(samples, ctx.params, with_mapping=False), _match(samples, ctx.params))
             _ask_key(inputs, ctx)
         except Exception as error:
-            warn(inputs, "problem", sentence(error)).invalid = True
+            if not any(part.invalid for part in inputs.properties.values()):  # said beside its input
+                warn(inputs, "problem", sentence(error)).invalid = True
         return types.Property(inputs, view=types.View(label="ResCLIP: evaluate"))
 
     @plain
@@ -62,9 +70,12 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         key = _key(samples, params)
         settings = _settings(params, _match(samples, params, with_mapping=False))
         results = self(samples, pred_field, gt_field, key, overwrite=bool(params.get("overwrite")), **settings)
+        colour_masks(ctx.dataset)
         ctx.ops.reload_dataset()
+        colours.show(ctx)
         ctx.ops.notify(f"{key}: {_headline(results)}", variant="warning" if results.notes() else "success")
         if not ctx.delegated:
+            ctx.ops.close_panel(EXPLORER)  # one that is open would keep the run that it shows
             ctx.ops.open_panel(EXPLORER, layout="horizontal", state={"eval_key": key})
         return {"eval_key": key, "miou": round(results.miou, 2), "pixel_accuracy": round(results.pixel_accuracy, 2)}
 
@@ -110,7 +121,7 @@ def _ask_fields(inputs: types.Object, ctx: Any) -> None:
     inputs.enum("gt_field", fields, default=gt_field, required=False, label="Ground truth")
 
 
-def _ask_counting(inputs: types.Object) -> None:
+def _ask_counting(inputs: types.Object, params: Mapping[str, Any]) -> None:
     inputs.str(
         "void",
         default=str(DEFAULT_VALUE),
@@ -126,6 +137,10 @@ def _ask_counting(inputs: types.Object) -> None:
         label="Boundary IoU",
         description="Within 2 % of the diagonal from a border; slower",
     )
+    try:
+        _void(params)
+    except ConfigError as error:
+        point_out(inputs, "void", str(error))
 
 
 def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: ClassMatch, match: ClassMatch) -> None:
@@ -133,7 +148,7 @@ def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: Clas
     alone = [name for name, partner in by_names.partners.items() if partner is None]
     by_name = [name for name in by_names.partners if name not in alone]
     inputs.bool("edit_mapping", default=False, required=False, label="Change the matching classes")
-    inputs.md(f"**{len(by_name)} classes match by name**: {verbatim(_listed(by_name))}", name="matched")
+    inputs.md(f"**{counted(len(by_name), 'class')} in both**: {verbatim(_listed(by_name))}", name="matched")
     for name in match.partners if params.get("edit_mapping") else alone[:_SHOWN]:
         default = match.partners[name] or _NOTHING
         inputs.enum(
@@ -145,16 +160,19 @@ def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: Clas
         )
     if match.never_predicted:
         lost = f"No predicted class matches: {_listed(match.never_predicted)}. All of their pixels will count as missed."
-        warn(inputs, "never_predicted", lost)
+        warn(inputs, "never_predicted", lost).invalid = not any(match.partners.values())
 
 
 def _ask_key(inputs: types.Object, ctx: Any) -> None:
-    key = _key(ctx.dataset, ctx.params)
-    inputs.str("eval_key", default=key, required=False, label="Name of this run")
+    fresh = _new_key(ctx.dataset, _fields(ctx.dataset, ctx.params)[0])
+    inputs.str("eval_key", default=fresh, required=False, label="Name of this run")
+    key = str(ctx.params.get("eval_key") or fresh)
     if ctx.dataset.has_evaluation(key):
         inputs.bool("overwrite", default=False, required=False, label=verbatim(f"Replace the run {key!r}"))
-        if not ctx.params.get("overwrite"):
-            raise DatasetError(f"a run {key!r} already exists; choose another name or replace it")
+    try:
+        _key(ctx.dataset, ctx.params)
+    except DatasetError as error:
+        point_out(inputs, "eval_key", str(error))
 
 
 def _fields(samples: Any, params: Mapping[str, Any]) -> tuple[str, str]:
@@ -211,11 +229,19 @@ def _input_of(match: ClassMatch, name: str) -> str:
 
 def _key(samples: Any, params: Mapping[str, Any]) -> str:
     """The chosen name of the run; where none is chosen, a new one."""
-    return checked(params.get("eval_key") or _new_key(samples, _fields(samples, params)[0]), "run")
+    key = checked(params.get("eval_key") or _new_key(samples, _fields(samples, params)[0]), "run")
+    if not key.isidentifier():
+        raise DatasetError(
+            f"the name of a run must be letters, digits and underscores and not start with a digit, but got {key!r}"
+        )
+    if samples.has_evaluation(key) and not params.get("overwrite"):
+        raise DatasetError(f"a run {key!r} already exists; choose another name or replace it")
+    return key
 
 
 def _new_key(samples: Any, pred_field: str) -> str:
-    base = f"{pred_field.removeprefix('frames.')}_eval"
+    base = re.sub(r"\W", "_", f"{pred_field.removeprefix('frames.')}_eval")
+    base = base if base.isidentifier() else f"run_{base}"
     taken = set(samples.list_evaluations())
     return next(key for number in range(1, len(taken) + 2) if (key := base if number == 1 else f"{base}_{number}") not in taken)
 

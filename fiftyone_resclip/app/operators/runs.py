@@ -13,6 +13,9 @@ from fiftyone_resclip.errors import ConfigError, unknown
 if TYPE_CHECKING:
     from fiftyone_resclip.labeling.runs import LabelRun
 
+#: The name under which the panel of runs calls the operator.
+RUNS_URI = "@fiftyone-resclip/resclip/runs"
+_LABEL = "ResCLIP: manage runs"
 _FAILURES_SHOWN = 10
 _ACTIONS = {
     "show": "show how its masks were made",
@@ -30,8 +33,10 @@ class Runs(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informat
         """How FiftyOne lists and runs the operator."""
         return foo.OperatorConfig(
             name="runs",
-            label="ResCLIP: runs",
+            label=_LABEL,
             description="Shows how masks were made; renames or deletes labelling runs",
+            icon="history",
+            risk_level="high",
             dynamic=True,
         )
 
@@ -44,11 +49,11 @@ class Runs(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informat
             found = {run.key: run for run in list_runs(ctx.dataset)}
             if not found:
                 warn(inputs, "problem", "there is no labelling run yet; ResCLIP: segment makes one").invalid = True
-                return types.Property(inputs, view=types.View(label="ResCLIP: runs"))
+                return types.Property(inputs, view=types.View(label=_LABEL))
             _ask(inputs, ctx.params, found)
         except Exception as error:
             warn(inputs, "problem", sentence(error)).invalid = True
-        return types.Property(inputs, view=types.View(label="ResCLIP: runs"))
+        return types.Property(inputs, view=types.View(label=_LABEL))
 
     @plain
     def execute(self, ctx: Any) -> None:

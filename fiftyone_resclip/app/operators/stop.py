@@ -6,10 +6,8 @@ from typing import Any
 
 import fiftyone.operators as foo
 
+from fiftyone_resclip.app import background
 from fiftyone_resclip.app.messages import plain
-from fiftyone_resclip.labeling.writers import stop_all
-
-STOP_URI = "@fiftyone-resclip/resclip/stop"
 
 
 class Stop(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
@@ -19,14 +17,19 @@ class Stop(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informat
     def config(self) -> foo.OperatorConfig:
         """How FiftyOne lists and runs the operator."""
         return foo.OperatorConfig(
-            name="stop", label="ResCLIP: stop", description="Stops labelling after the current batch; what is done is kept"
+            name="stop",
+            label="ResCLIP: stop",
+            description="Stops labelling after the current batch; what is done is kept",
+            icon="stop",
+            unlisted=True,
+            risk_level="medium",
         )
 
     @plain
     def execute(self, ctx: Any) -> None:
         """Stops the runs and shows how many there are."""
         count = self(ctx.dataset)
-        ctx.ops.notify(f"Stopping {count} run(s); what is done is kept" if count else "No labelling is running")
+        ctx.ops.notify(f"Stopping {count} run{'s' * (count != 1)}; what is done is kept" if count else "No labelling is running")
 
     def __call__(self, dataset: Any) -> int:
         """Stops the runs of a dataset from Python.
@@ -37,4 +40,4 @@ class Stop(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informat
         Returns:
             how many runs were told to stop
         """
-        return stop_all(dataset)
+        return background.stop(dataset)

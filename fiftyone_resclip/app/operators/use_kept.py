@@ -25,6 +25,8 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             name="use_kept",
             label="ResCLIP: copy kept labels",
             description="Copies the kept labels to another field as masks, detections or polylines",
+            icon="content_copy",
+            risk_level="medium",
             dynamic=True,
         )
 

@@ -9,23 +9,27 @@ import fiftyone.operators as foo
 from fiftyone_resclip.app.messages import plain
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.names import checked
-from fiftyone_resclip.fields.schema import mask_fields
 
 if TYPE_CHECKING:
     from fiftyone_resclip.explore.review_verdicts import Verdict
 
 
 def field_in(ctx: Any, chosen: str | None = None) -> str:
-    """Returns the field under review: the chosen one, else the last visible field of masks, else the last field of masks.
+    """Returns the field under review: the chosen one, else that of the latest verdict, else the likeliest predictions.
 
     Raises:
         DatasetError: if the dataset has no masks, or the chosen name is not text
     """
-    fields = mask_fields(ctx.dataset)
+    from fiftyone_resclip.explore.review_history import latest_field
+    from fiftyone_resclip.explore.review_pictures import reviewable
+
+    if chosen:
+        return checked(chosen, "field")
+    fields = reviewable(ctx.dataset)
     if not fields:
         raise DatasetError("there are no masks to review yet; run 'ResCLIP: segment' first")
-    visible = [field for field in ctx.active_fields or () if field in fields]
-    return checked(chosen or (visible or fields)[-1], "field")
+    latest = latest_field(ctx.dataset)
+    return latest if latest in fields else fields[0]
 
 
 def targets_in(ctx: Any) -> list[str]:
@@ -37,13 +41,21 @@ class _Mark(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informa
     """Marks the masks of the open or selected samples with a verdict."""
 
     verdict: Verdict
+    icon: str
 
     @property
     def config(self) -> foo.OperatorConfig:
         """How FiftyOne lists and runs the operator."""
         name = self.verdict.replace(" ", "_")
         description = f"Marks the masks of the open or selected samples: {self.verdict}"
-        return foo.OperatorConfig(name=name, label=f"ResCLIP: {self.verdict}", description=description)
+        return foo.OperatorConfig(
+            name=name,
+            label=f"ResCLIP: {self.verdict}",
+            description=description,
+            icon=self.icon,
+            unlisted=True,
+            risk_level="medium",
+        )
 
     @plain
     def execute(self, ctx: Any) -> None:
@@ -78,18 +90,21 @@ class Keep(_Mark):
     """Keeps the masks of the open or selected samples."""
 
     verdict = "keep"
+    icon = "check"
 
 
 class Discard(_Mark):
     """Discards the masks of the open or selected samples: they stay in their field, but are not copied."""
 
     verdict = "discard"
+    icon = "close"
 
 
 class FixLater(_Mark):
     """Marks the masks of the open or selected samples to be fixed later."""
 
     verdict = "fix later"
+    icon = "build"
 
 
 class UndoReview(foo.Operator):  # type: ignore[misc]
@@ -99,7 +114,12 @@ class UndoReview(foo.Operator):  # type: ignore[misc]
     def config(self) -> foo.OperatorConfig:
         """How FiftyOne lists and runs the operator."""
         return foo.OperatorConfig(
-            name="undo_review", label="ResCLIP: undo review", description="Undoes the last step of the review"
+            name="undo_review",
+            label="ResCLIP: undo review",
+            description="Undoes the last step of the review",
+            icon="undo",
+            unlisted=True,
+            risk_level="medium",
         )
 
     @plain

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
-from tabulate import tabulate
 
-from fiftyone_resclip.app import models
-from fiftyone_resclip.app.forms import method, words
+from fiftyone_resclip.app import colours
 from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
-from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.fields.colours import palette
+from fiftyone_resclip.app.panels import error_parts, word_counts
+from fiftyone_resclip.errors import DatasetError, counted
 from fiftyone_resclip.fields.names import checked
+from fiftyone_resclip.fields.schema import put_in_group
 
 if TYPE_CHECKING:
     from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 
 _METHOD = "resclip"
-_SCALES = {"pixels": "pixels", "by row": "share of the true class", "by column": "share of the predicted class"}
-_DRAWN, _ROWS = 100, 15
-_PLOT = {"displaylogo": False, "displayModeBar": True}  # a list of buttons would freeze the App
-_HELP = """Shows the results of an evaluation. Click a bar or a cell of the confusion matrix: the grid then shows the images with
-these pixels, those with the most first, and draws the pixels as a mask. The camera button on a plot saves it as a picture."""
+_DRAWN = 100
+_SQUARES = {"right": "🟩", "wrong": "🟥", "missed": "🟦", "false": "🟧", "void": "⬜"}  # the colours of the error masks
+_HELP = """Shows the results of an evaluation. Click a row or a cell: the grid then shows the images with these pixels, those with
+the most first, and draws the pixels as a mask. A click on a bar shows the worst images of that class. The camera button
+on a plot saves it as a picture."""
 
 
 class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type information
@@ -38,34 +36,69 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         """How FiftyOne lists the panel."""
         return foo.PanelConfig(name="error_explorer", label="ResCLIP: errors", icon="troubleshoot", help_markdown=_HELP)
 
-    def on_load(self, ctx: Any) -> None:
-        """Selects the latest run."""
-        keys = _keys(ctx)
-        if keys and ctx.panel_state.get("eval_key") not in keys:
-            ctx.panel.state.eval_key = keys[0]
-
     def show_again(self, ctx: Any) -> None:
-        """Does nothing, because FiftyOne renders the panel after every event."""
+        """Selects a run that is newer than all known ones. FiftyOne renders the panel after every event."""
+        newest = next(iter(_keys(ctx)), None)
+        if newest != ctx.panel_state.get("newest"):
+            is_given = ctx.panel_state.get("newest") is None and ctx.panel_state.get("eval_key") in _keys(ctx)
+            ctx.panel.state.newest = newest
+            if not is_given:
+                ctx.panel.state.eval_key = newest
 
-    on_change_dataset = show_again
+    on_load = on_change_dataset = on_change_view = on_change_active_fields = show_again
 
     @plain
     def on_class(self, ctx: Any) -> None:
-        """Shows the images with errors on the clicked class."""
+        """Shows the worst images of the clicked class in the panel."""
         from fiftyone_resclip.drawing import plots
+
+        ctx.panel.state.class_name = plots.name_of(ctx.params["y"])
+
+    @plain
+    def on_class_images(self, ctx: Any) -> None:
+        """Shows all images with errors on a class in the grid."""
         from fiftyone_resclip.evaluation.browsing import images_wrong_on
 
-        results, name = _results(ctx), plots.name_of(ctx.params["y"])
+        results, name = _results(ctx), ctx.params["y"]
         _draw_errors(ctx, results, images_wrong_on(results, name), None, f"errors on {name}")
+
+    @plain
+    def on_picture(self, ctx: Any) -> None:
+        """Opens the image of the clicked thumbnail."""
+        ctx.ops.open_sample(id=ctx.params["sample"])
+
+    @plain
+    def on_confusion(self, ctx: Any) -> None:
+        """Shows the images of the clicked row of the table."""
+        from fiftyone_resclip.evaluation.browsing import top_confusions
+
+        results = _results(ctx)
+        row = top_confusions(results, error_parts.CONFUSIONS)[ctx.params["row"]]
+        _draw_pair(ctx, results, (row.truth, row.predicted))
 
     @plain
     def on_cell(self, ctx: Any) -> None:
         """Shows the images of the clicked cell of the confusion matrix, and draws only the pixels of that cell."""
         from fiftyone_resclip.drawing import plots
-        from fiftyone_resclip.evaluation.browsing import images_of_pair
 
-        results, pair = _results(ctx), (plots.name_of(ctx.params["y"]), plots.name_of(ctx.params["x"]))
-        _draw_errors(ctx, results, images_of_pair(results, *pair), pair, f"{pair[0]} taken for {pair[1]}")
+        _draw_pair(ctx, _results(ctx), (plots.name_of(ctx.params["y"]), plots.name_of(ctx.params["x"])))
+
+    @plain
+    def on_background(self, ctx: Any) -> None:
+        """Shows the images where the background took pixels of the clicked class."""
+        from fiftyone_resclip.drawing import plots
+        from fiftyone_resclip.evaluation.matching import background_of
+
+        results = _results(ctx)
+        _draw_pair(ctx, results, (plots.name_of(ctx.params["y"]), background_of(results.class_names) or ""))
+
+    @plain
+    def on_unlabelled(self, ctx: Any) -> None:
+        """Shows the images where pixels of the clicked class got no class."""
+        from fiftyone_resclip.drawing import plots
+        from fiftyone_resclip.evaluation.matching import UNLABELLED
+
+        _draw_pair(ctx, _results(ctx), (plots.name_of(ctx.params["y"]), UNLABELLED))
 
     @plain
     def on_worst(self, ctx: Any) -> None:
@@ -84,10 +117,10 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
 
     @plain
     def on_lost(self, ctx: Any) -> None:
-        """Shows the images that are worse than in the earlier run, the largest losses first."""
-        results = _results(ctx)
-        order = [row.name for row in _comparison(ctx, results).samples if row.change < 0]
-        ctx.ops.set_view(results.samples.select(order, ordered=True))
+        """Shows the images that are worse in the later of the two runs, the largest losses first."""
+        runs = _pair(ctx, _results(ctx))
+        order = [row.name for row in _comparison(runs).samples if row.change < 0]
+        ctx.ops.set_view(runs[-1].samples.select(order, ordered=True))
 
     @plain
     def on_csv(self, ctx: Any) -> None:
@@ -99,9 +132,26 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
         ctx.ops.browser_download(f"data:text/csv;base64,{content}", f"{results.key}.csv")
 
     @plain
+    def on_all(self, ctx: Any) -> None:
+        """Shows all images again."""
+        ctx.ops.clear_view()
+
+    @plain
+    def on_by_words(self, ctx: Any) -> None:
+        """Fills in the words of the run that made the prediction, unless there are words already."""
+        if ctx.params.get("value") and not ctx.panel_state.get("classes"):
+            for name, value in word_counts.words_of_run(ctx.dataset, _results(ctx).config.pred_field).items():
+                setattr(ctx.panel.state, name, value)
+
+    @plain
     def on_words(self, ctx: Any) -> None:
         """Counts how many pixels of each class each word wins, on the images of the view."""
-        ctx.panel.state.taken = _words_table(ctx)
+        word_counts.begin(ctx, _results(ctx))
+
+    @plain
+    def on_stop_words(self, ctx: Any) -> None:
+        """Stops counting."""
+        word_counts.stop(ctx.dataset)
 
     def render(self, ctx: Any) -> types.Property:
         """Builds the panel from its state."""
@@ -114,64 +164,51 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
                 self._show(panel, ctx, keys)
         except Exception as error:
             warn(panel, "problem", sentence(error))
-        return types.Property(panel, view=types.View())
+        return types.Property(panel, view=types.View(componentsProps={"container": {"sx": {"p": 1, "pr": 3}}}))
 
     def _show(self, panel: types.Object, ctx: Any, keys: list[str]) -> None:
         results, state = _results(ctx), ctx.panel_state
         panel.enum("eval_key", keys, default=results.key, label="Evaluation", on_change=self.show_again)
-        panel.md(_headline(results), name="headline")
-        notes = results.notes()
-        if notes:
-            more = f"\n\nand {len(notes) - _ROWS} more" if len(notes) > _ROWS else ""
-            panel.md(
-                "Ignored or changed in the count:\n" + "\n".join(f"- {verbatim(note)}" for note in notes[:_ROWS]) + more,
-                name="notes",
-            )
-        _bars(panel, results, self.on_class)
-        self._confusions(panel, results, state)
-        panel.btn("worst", label="Worst images first", on_click=self.on_worst)
-        panel.btn("uncertain", label="Least certain images first", on_click=self.on_uncertain)
-        panel.btn("csv", label="Save as CSV", on_click=self.on_csv)
+        error_parts.headline(panel, results)
+        if state.get("drawn"):
+            panel.md(verbatim(f"Drawn in the grid: {state['drawn']}"), name="legend")
+        error_parts.top_confusions(panel, results, self.on_confusion)
+        error_parts.matrix(panel, results, state, self.on_cell, self.show_again)
+        error_parts.classes(panel, results, state.get("search") or "", self.on_class, self.show_again)
+        name = _class_shown(results, state.get("class_name"))
+        if name is not None:
+            error_parts.worst_images(panel, results, name, self.on_picture, self.on_class_images)
+        error_parts.background(panel, results, self.on_background, self.on_unlabelled)
+        buttons = panel.h_stack("buttons", gap=1)
+        for key, label, on_click in (
+            ("worst", "Worst images first", self.on_worst),
+            ("uncertain", "Least certain images first", self.on_uncertain),
+            ("all", "Back to all images", self.on_all),
+            ("csv", "Save as CSV", self.on_csv),
+        ):
+            buttons.btn(key, label=label, on_click=on_click, variant="outlined")
         self._compared(panel, ctx, results, [key for key in keys if key != results.key])
-        self._words(panel, ctx)
-
-    def _confusions(self, panel: types.Object, results: SemanticEvaluationResults, state: Mapping[str, Any]) -> None:
-        from fiftyone_resclip.drawing import plots
-        from fiftyone_resclip.evaluation.browsing import scaled
-        from fiftyone_resclip.evaluation.matching import UNLABELLED
-
-        scale = types.DropdownView()
-        for value, label in _SCALES.items():
-            scale.add_choice(value, label=label)
-        panel.enum("scale", list(_SCALES), default="pixels", label="Confusions as", view=scale, on_change=self.show_again)
-        panel.bool("diagonal", default=False, label="Show correct pixels, too", on_change=self.show_again)
-        values = scaled(results, state.get("scale") or "pixels", bool(state.get("diagonal")))
-        figure = plots.matrix(results.class_names, (*results.class_names, UNLABELLED), values, ("true", "predicted"))
-        height = 200 + min(22 * len(results.class_names), 700)
-        panel.plot("confusions", data=figure.data, layout=figure.layout, config=_PLOT, on_click=self.on_cell, height=height)
+        panel.bool("by_words", default=False, label="Which words win the pixels of which class", on_change=self.on_by_words)
+        if state.get("by_words"):
+            word_counts.show(panel, ctx, self.show_again, self.on_words, self.on_stop_words)
 
     def _compared(self, panel: types.Object, ctx: Any, results: SemanticEvaluationResults, others: list[str]) -> None:
         if not others:
             return
-        panel.enum("compare_key", others, label="Compare with (the earlier run)", on_change=self.show_again)
+        panel.enum("compare_key", others, label="Compare with", on_change=self.show_again)
         if ctx.panel_state.get("compare_key") in others:
-            comparison = _comparison(ctx, results)
-            rows = [comparison.miou, comparison.pixel_accuracy, *comparison.classes[:_ROWS]]
-            cells = [(row.name, f"{row.before:.2f}", f"{row.after:.2f}", f"{row.change:+.2f}") for row in rows]
-            cells += [(note, "", "", "") for note in comparison.notes]
-            panel.md(_table(cells, ("", "earlier", "this", "change")), name="comparison")
+            runs = _pair(ctx, results)
+            error_parts.comparison(panel, _comparison(runs), runs)
             panel.btn("lost", label="Images that got worse, largest loss first", on_click=self.on_lost)
 
-    def _words(self, panel: types.Object, ctx: Any) -> None:
-        panel.bool("by_words", default=False, label="Which words win the pixels of which class", on_change=self.show_again)
-        state = ctx.panel_state
-        if not state.get("by_words"):
-            return
-        words.ask(panel, state, ctx.dataset, on_change=self.show_again)
-        method.ask(panel, state, method.first_model(), on_change=self.show_again)
-        panel.btn("count_words", label="Count in the images of the view", on_click=self.on_words)
-        if state.get("taken"):
-            panel.md(state["taken"], name="taken")
+
+def _class_shown(results: SemanticEvaluationResults, chosen: str | None) -> str | None:
+    """The class whose worst images are shown: the chosen one, or the one that is taken for another one most."""
+    from fiftyone_resclip.evaluation.browsing import top_confusions
+
+    if chosen in results.class_names:
+        return chosen
+    return next((row.truth for row in top_confusions(results, 1)), None)
 
 
 def _keys(ctx: Any) -> list[str]:
@@ -192,38 +229,22 @@ def _results(ctx: Any, name: str = "eval_key") -> SemanticEvaluationResults:
     return results
 
 
-def _comparison(ctx: Any, results: SemanticEvaluationResults) -> Any:
+def _pair(ctx: Any, results: SemanticEvaluationResults) -> list[SemanticEvaluationResults]:
+    """The run that is shown and the one that it is compared with, the earlier one first."""
+    return error_parts.in_order(_results(ctx, "compare_key"), results)
+
+
+def _comparison(runs: list[SemanticEvaluationResults]) -> Any:
     from fiftyone_resclip.evaluation.comparison import compare
 
-    return compare(_results(ctx, "compare_key"), results)
+    return compare(*runs)
 
 
-def _headline(results: SemanticEvaluationResults) -> str:
-    parts = {
-        "mIoU": results.miou,
-        "pixel accuracy": results.pixel_accuracy,
-        "mean accuracy": results.mean_accuracy,
-        "frequency-weighted IoU": results.frequency_weighted_iou,
-        "mean Dice": results.mean_dice,
-    }
-    if results.boundary_iou:
-        parts |= {"boundary mIoU": results.boundary_miou, "right near borders": results.border_accuracy}
-        parts |= {"right elsewhere": results.interior_accuracy}
-    figures = " · ".join(f"{name} **{value:.2f}**" for name, value in parts.items())
-    return f"{figures} (in %, over {results.images} images)"
+def _draw_pair(ctx: Any, results: SemanticEvaluationResults, pair: tuple[str, str]) -> None:
+    """Shows the images with pixels of a true and a predicted class, and draws only these pixels."""
+    from fiftyone_resclip.evaluation.browsing import images_of_pair
 
-
-def _bars(panel: types.Object, results: SemanticEvaluationResults, on_click: Any) -> None:
-    from fiftyone_resclip.drawing import plots
-
-    colour_of = dict(zip(results.class_names, palette(len(results.class_names)), strict=True))
-    known = sorted(((value, name) for name, value in results.iou.items() if value == value), reverse=True)
-    notes = [f"{value:.1f}" for value, _ in known]
-    names = [name for _, name in known]
-    figure = plots.bars(names, [value / 100 for value, _ in known], [colour_of[name] for name in names], notes, "IoU in %")
-    panel.plot(
-        "iou", data=figure.data, layout=figure.layout, config=_PLOT, on_click=on_click, height=60 + 26 * max(len(names), 1)
-    )
+    _draw_errors(ctx, results, images_of_pair(results, *pair), pair, f"{pair[0]} taken for {pair[1]}")
 
 
 def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: tuple[str, str] | None, what: str) -> None:
@@ -241,31 +262,12 @@ def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: 
         view.limit(_DRAWN), config.pred_field, config.gt_field, field, folder,
         pair=pair, ignore_index=config.ignore_index, mapping=config.mapping, progress=False,
     )  # fmt: skip
+    put_in_group(ctx.dataset, results.key, [field])
     ctx.ops.reload_dataset()
     ctx.ops.set_view(view)
     ctx.ops.set_active_fields([field])
+    colours.show(ctx)
+    kinds = (f"{square} {kind}" for kind, square in _SQUARES.items())
+    ctx.panel.state.drawn = ", ".join(kinds) if pair is None else f"{_SQUARES['wrong']} {pair[0]} taken for {pair[1]}"
     drawn = f"; only the first {_DRAWN} have their errors drawn" if len(view) > _DRAWN else ""
-    ctx.ops.notify(f"{len(view)} images: {what}{drawn}")
-
-
-def _words_table(ctx: Any) -> str:
-    """Segments the first images of the view by phrase and returns the largest entries as a Markdown table."""
-    from fiftyone_resclip.explore.phrase_confusions import phrase_table
-
-    state = ctx.panel_state
-    name, settings = method.read({"model": method.first_model(), **state})
-    vocabulary = words.read_for(name, state, ctx.dataset)
-    run = _results(ctx).config
-    images = ctx.view.limit(_DRAWN)
-    table = models.in_turn(lambda: phrase_table(images, run.gt_field, models.model(name, settings, vocabulary), run.ignore_index))
-    rows = [
-        (row.phrase, row.phrase_class, row.truth, f"{100 * row.share:.1f} %", "right" if row.right else "wrong")
-        for row in table.taken()[: 2 * _ROWS]
-    ]
-    return f"On {table.images} images:\n\n" + _table(rows, ("words", "of class", "win pixels of", "share of it", ""))
-
-
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    """Formats rows as a Markdown table, which shows the cells unchanged."""
-    cells = [[verbatim(cell) for cell in row] for row in rows]
-    return str(tabulate(cells, headers, tablefmt="github", stralign=None, disable_numparse=True))
+    ctx.ops.notify(f"{counted(len(view), 'image')}: {what}{drawn}")

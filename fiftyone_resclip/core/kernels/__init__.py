@@ -6,9 +6,11 @@
 | linear layers | ``torch.nn.functional.linear`` | :mod:`.onednn` on a CPU in float32, torch's own elsewhere |
 | PAMR | ``pamr.refine`` | :mod:`.gathered_pamr`, on a GPU with :mod:`.triton_pamr`; the formula elsewhere and on large images |
 | draft of SFR | ``feedback.draft_phrases`` | :func:`draft_phrases`: a few phrases at a time, with :mod:`.running_softmax` |
+| labels of SFR's patches | ``feedback.draft_phrases`` | :func:`settled_phrases`: on a CPU, :mod:`.settling` |
 | path rule | ``path_rule.broken_lines`` | :mod:`.line_tables` |
 | final PAMR | ``windows.upsample``, ``pamr.refine`` | :func:`refined_scores`: in tiles if large, with :mod:`.refined_scores` |
 | stitching | ``windows.stitch`` | :mod:`.mosaic` |
+| labels | ``labels.winners`` | :mod:`.cell_labels` for many scores on a CPU; the formula elsewhere |
 
 ``tests/core/kernels/test_agreement.py`` compares each pair; ``benchmarks/kernels.py`` measures how much each one gains.
 """
@@ -23,24 +25,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fiftyone_resclip.config import PAMR
-from fiftyone_resclip.core import pamr
-from fiftyone_resclip.core.kernels import gathered_pamr, onednn
+from fiftyone_resclip.config import PAMR, SFR
+from fiftyone_resclip.core import labels, pamr
+from fiftyone_resclip.core.kernels import cell_labels, gathered_pamr, onednn
 from fiftyone_resclip.core.kernels.fused_attention import attend
 from fiftyone_resclip.core.kernels.line_tables import broken_lines
-from fiftyone_resclip.core.kernels.mosaic import stitch
+from fiftyone_resclip.core.kernels.mosaic import Mosaic, stitch
 from fiftyone_resclip.core.kernels.refined_scores import RefinedScores
 from fiftyone_resclip.core.kernels.running_softmax import RunningLikeliest
+from fiftyone_resclip.core.kernels.settling import settle
 from fiftyone_resclip.core.windows import Box, ResizableScores, Scores, WholeScores, upsample
 
 # refined_scores saves memory and not time, so it is not among the faster forms that are measured
-__all__ = ["attend", "broken_lines", "draft_phrases", "linear", "refine", "stitch"]
+__all__ = ["attend", "broken_lines", "draft_phrases", "linear", "refine", "settled_phrases", "stitch", "winners"]
 
 #: Channels that PAMR refines together: more would not fit the CPU's cache, fewer would leave its vector units idle.
 CHANNELS_AT_ONCE = 32
 
 #: The most values, scores and affinities together, for which the final PAMR works on the whole image: half a GiB of each.
 _WHOLE_VALUES = 2**27
+
+
+#: The fewest scores, phrases times pixels, for which cells are worth their overhead; a few phrases count as many.
+_CELL_VALUES, _FEW_PHRASES = 2**26, 16
 
 
 def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
@@ -98,18 +105,69 @@ def refined_scores(scores: ResizableScores, image: Tensor, image_hw: tuple[int, 
     return RefinedScores(scores.resized(image_hw), guides, make, setting.steps * max(setting.dilations), CHANNELS_AT_ONCE)
 
 
+def winners(
+    logits: Scores, classes: Tensor, allowed: Tensor | None = None, threshold: float = 0.0, fallback: int = -1, *, mean_only: bool
+) -> labels.LabelMap:
+    """Finds winners as :func:`fiftyone_resclip.core.labels.winners` does; same arguments and result.
+
+    Confidence is within :data:`.cell_labels.CONFIDENCE_ERROR`. When a GPU is full, the CPU does the work.
+    """
+    deciding = classes, allowed, threshold, fallback
+    if not isinstance(logits, Mosaic):
+        return labels.winners(logits, *deciding, mean_only=mean_only)
+    if logits.device.type == "cpu" and math.prod(logits.image_hw) * max(logits.phrases, _FEW_PHRASES) >= _CELL_VALUES:
+        return cell_labels.winners(logits, *deciding, mean_only=mean_only)
+    try:
+        return labels.winners(logits, *deciding, mean_only=mean_only)
+    except torch.cuda.OutOfMemoryError:  # cells need no GPU, and their result is small
+        here, rest = logits._replace(patches=logits.patches.cpu()), None if allowed is None else allowed.cpu()
+        found = cell_labels.winners(here, classes.cpu(), rest, threshold, fallback, mean_only=mean_only)
+        return labels.LabelMap(*(part.to(logits.device) for part in found))
+
+
 def draft_phrases(draft: Tensor, pixels: Tensor, setting: PAMR | None, logit_scale: float) -> tuple[Tensor, Tensor]:
     """Finds phrases as :func:`fiftyone_resclip.core.feedback.draft_phrases` does; same arguments and result.
 
     Pixel scores of only a few phrases are in memory at a time. PAMR is linear, so the draft is scaled before PAMR, where it is
     still small.
     """
-    refinement = _refinement(pixels, setting.steps, setting.dilations) if setting else Tensor.float
+    refine = _resized_refinement(pixels, setting)
     best = RunningLikeliest((pixels.shape[0], *pixels.shape[2:]), draft.device)
-    for phrases in (draft * logit_scale).split(CHANNELS_AT_ONCE, dim=1):
-        scores = upsample(phrases.contiguous(memory_format=torch.channels_last), (pixels.shape[2], pixels.shape[3]))
-        best.add(refinement(scores).permute(0, 2, 3, 1))
+    numbers = torch.arange(draft.shape[1], device=draft.device)
+    for some, scores in zip(numbers.split(CHANNELS_AT_ONCE), (draft * logit_scale).split(CHANNELS_AT_ONCE, dim=1), strict=True):
+        best.add(refine(scores).permute(0, 2, 3, 1), some)
     return best.phrase, best.confidence
+
+
+def settled_phrases(draft: Tensor, pixels: Tensor, sfr: SFR, patch_px: int, logit_scale: float) -> tuple[Tensor, Tensor]:
+    """Finds phrases as :func:`fiftyone_resclip.core.feedback.draft_phrases` does, as far as labels of patches depend on them.
+
+    Args:
+        draft: cosines of the first pass, ``(B, Q, h, w)``
+        pixels: the normalised image, ``(B, 3, H, W)``
+        sfr: the settings
+        patch_px: side of a patch in pixels
+        logit_scale: factor before the softmax over phrases
+
+    Returns:
+        phrase index, ``(B, H, W)`` int64, and its probability, ``(B, H, W)`` float32
+    """
+    many = draft.shape[1] > 2 * CHANNELS_AT_ONCE
+    if sfr.pamr is None or not many or draft.device.type != "cpu":  # a GPU would wait for each decision to go on
+        return draft_phrases(draft, pixels, sfr.pamr, logit_scale)
+    found = [
+        settle(scores, _resized_refinement(image[None], sfr.pamr), sfr.threshold, patch_px, CHANNELS_AT_ONCE)
+        for scores, image in zip(draft * logit_scale, pixels, strict=True)
+    ]
+    phrases, confidence = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return phrases, confidence
+
+
+def _resized_refinement(pixels: Tensor, setting: PAMR | None) -> Callable[[Tensor], Tensor]:
+    """Returns a function that resizes channels to the size of an image and refines them."""
+    refinement = _refinement(pixels, setting.steps, setting.dilations) if setting else Tensor.float
+    image_hw = pixels.shape[2], pixels.shape[3]
+    return lambda scores: refinement(upsample(scores.contiguous(memory_format=torch.channels_last), image_hw))
 
 
 def _refinement(image: Tensor, steps: int, dilations: tuple[int, ...]) -> Callable[[Tensor], Tensor]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fiftyone_resclip.core.kernels.transfer import sent
+from fiftyone_resclip.core.transfer import sent
 from fiftyone_resclip.core.windows import Box, slices, upsample
 
 #: Values and columns per tile, by device type: small enough for a CPU's cache, large on a GPU, where each launch costs time.
@@ -79,6 +79,25 @@ class Mosaic(NamedTuple):
                 scores = sent(shares.T, device) @ strip[used].flatten(1)
                 yield rows, columns, scores.unflatten(1, strip.shape[1:])
 
+    def exact(self, rows: Tensor, columns: Tensor, phrases: Tensor) -> Tensor:
+        """Computes single scores in float64, always in the same order, so that they do not depend on what else is computed.
+
+        Args:
+            rows: row of each pixel, ``(n,)`` int64
+            columns: column of each pixel, ``(n,)`` int64
+            phrases: phrases wanted of each pixel, ``(n, k)`` int64
+
+        Returns:
+            ``(n, k)`` float64; equal patches and shares give equal scores
+        """
+        total = torch.zeros(phrases.shape, dtype=torch.float64)
+        for row, row_share in _lines_of(self.row_shares, rows):
+            along = torch.zeros_like(total)
+            for column, column_share in _lines_of(self.column_shares, columns):
+                along += column_share * self.patches[row, phrases, column]
+            total += row_share * along
+        return total
+
     def whole(self) -> Tensor:
         """Returns all scores, ``(Q, H, W)`` float32."""
         result = torch.empty(self.patches.shape[1], *self.image_hw, device=self.device)
@@ -120,6 +139,13 @@ def _lines(spans: Sequence[tuple[int, int]], patches: int, side: int) -> tuple[T
 
 def _stretched(lines: Tensor, side: int) -> Tensor:
     return upsample(lines[None, None], (len(lines), side))[0, 0]
+
+
+def _lines_of(shares: Tensor, pixels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Returns the lines with a share in each pixel, ascending, and that share in float64, both ``(n, 1)``; others fill up."""
+    own = shares[:, pixels].T
+    lines = (own == 0).short().argsort(dim=1, stable=True)[:, : int(own.count_nonzero(dim=1).max())]
+    return list(zip(lines.split(1, dim=1), own.gather(1, lines).double().split(1, dim=1), strict=True))
 
 
 def _in_use(shares: Tensor) -> tuple[slice, Tensor]:

@@ -32,7 +32,7 @@ def form(context: Any) -> dict[str, Any]:
 def test_the_form_shows_the_match_and_what_has_no_partner(dataset: fo.Dataset, make_context: MakeContext) -> None:
     inputs = Evaluate().resolve_input(make_context(dataset)).type.properties
     assert (inputs["pred_field"].default, inputs["gt_field"].default) == ("resclip", "ground_truth")
-    assert "1 classes match by name" in inputs["matched"].default and "person" in inputs["matched"].default
+    assert "1 class in both" in inputs["matched"].default and "person" in inputs["matched"].default
     asked_for = {name: p.view.label for name, p in inputs.items() if name.startswith("class_")}
     assert list(asked_for.values()) == ["car is", "bus is"]
     chosen = dict.fromkeys(asked_for, "vehicle")
@@ -66,12 +66,14 @@ def test_it_runs_with_the_mapping_of_the_form(dataset: fo.Dataset, make_context:
 def test_a_taken_name_is_offered_to_be_replaced(dataset: fo.Dataset, make_context: MakeContext) -> None:
     evaluate(dataset, "resclip", "ground_truth", "resclip_eval")
     assert Evaluate().resolve_input(make_context(dataset)).type.properties["eval_key"].default == "resclip_eval_2"
-    taken = form(make_context(dataset, eval_key="resclip_eval"))
-    assert "a run 'resclip_eval' already exists" in taken["problem"]
-    assert "problem" not in form(make_context(dataset, eval_key="resclip_eval", overwrite=True))
+    taken = Evaluate().resolve_input(make_context(dataset, eval_key="resclip_eval")).type.properties
+    assert "overwrite" in taken and taken["eval_key"].invalid
+    assert "a run 'resclip_eval' already exists" in taken["eval_key"].error_message
+    replaced = Evaluate().resolve_input(make_context(dataset, eval_key="resclip_eval", overwrite=True)).type.properties
+    assert not replaced["eval_key"].invalid
     context = make_context(dataset, eval_key="resclip_eval")
     assert Evaluate().execute(context) is None
-    assert "is taken" in notices(context)[0][1]
+    assert "a run 'resclip_eval' already exists" in notices(context)[0][1]
 
 
 @pytest.mark.parametrize(("void", "expected"), [("1", (1,)), (" 1, 255", (1, 255)), ("", None), (None, 255), ("255", 255)])
@@ -83,8 +85,20 @@ def test_void_values_are_read(dataset: fo.Dataset, make_context: MakeContext, vo
 
 
 def test_mistakes_are_said_in_the_form(dataset: fo.Dataset, make_context: MakeContext) -> None:
-    assert "void values must be numbers" in form(make_context(dataset, void="sky"))["problem"]
+    for name, value, words in (
+        ("void", "sky", "void values must be numbers"),
+        ("eval_key", "a b", "must be letters, digits and underscores and not start with a digit, but got 'a b'"),
+        ("eval_key", "1st", "must be letters, digits"),
+    ):
+        inputs = Evaluate().resolve_input(make_context(dataset, **{name: value})).type.properties
+        assert inputs[name].invalid and words in inputs[name].error_message
+        context = make_context(dataset, **{name: value})
+        assert Evaluate().execute(context) is None and words in notices(context)[0][1]
+    assert not dataset.list_evaluations()
     assert "problem" not in form(make_context(dataset))
+    dataset.mask_targets["resclip"] = {1: "cat"}
+    alone = Evaluate().resolve_input(make_context(dataset)).type.properties
+    assert alone["never_predicted"].invalid
     dataset.delete_sample_field("resclip")
     assert "needs two fields of masks" in form(make_context(dataset))["problem"]
 
@@ -94,3 +108,19 @@ def test_it_is_called_from_python_with_defaults(dataset: fo.Dataset) -> None:
     results = operator("evaluate")(dataset)
     assert results.unmatched == {"car": 2, "bus": 1}
     assert operator("evaluate")(dataset, eval_key="kept", mapping={"car": "vehicle"}).key == "kept"
+
+
+def test_the_number_of_images_is_said_and_a_leftover_selection_is_asked_about(
+    dataset: fo.Dataset, make_context: MakeContext
+) -> None:
+    every = Evaluate().resolve_input(make_context(dataset)).type.properties
+    assert every["count"].view.label == "2 of 2 images will be evaluated." and "only_selected" not in every
+    selected = {"selected": dataset.values("id")[:1]}
+    target = {"view_target": "SELECTED_SAMPLES"}
+    form = Evaluate().resolve_input(make_context(dataset, selected, **target)).type.properties
+    assert form["count"].view.label == "1 of 2 images will be evaluated."
+    assert form["only_selected"].invalid and form["only_selected"].view.label == "Yes, only the 1 selected image"
+    form = Evaluate().resolve_input(make_context(dataset, selected, **target, only_selected=True)).type.properties
+    assert not form["only_selected"].invalid
+    form = Evaluate().resolve_input(make_context(dataset, selected, view_target="DATASET")).type.properties
+    assert "only_selected" not in form

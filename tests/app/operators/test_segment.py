@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,23 +16,23 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone_resclip.app import models
 from fiftyone_resclip.app.messages import sentence
 from fiftyone_resclip.app.operators.segment import Segment
-from fiftyone_resclip.app.operators.stop import Stop
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.errors import ConfigError
+from fiftyone_resclip.evidence.learning import learn
+from fiftyone_resclip.evidence.lessons import list_lessons, save_lesson
 from fiftyone_resclip.explore import review, saved_vocabularies
 from fiftyone_resclip.labeling import writers
 from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.labeling.runs import load_run
 from fiftyone_resclip.model import load_model
 from fiftyone_resclip.vocabulary import BACKGROUND_WORDS, Vocabulary
-from tests.app.conftest import MakeContext, MakeDataset, asked, labels_of, notices, operator
+from tests.app.conftest import MakeContext, MakeDataset, labels_of, notices, operator
 
 FAST: dict[str, Any] = {"classes": "red cloth, snow", "label_field": "words", "model": "resclip-tiny", "mode": "fast"}
 
 
-def run(context: Any) -> None:
-    for _ in Segment().execute(context):
-        pass
+def run(context: Any) -> Any:
+    return Segment().execute(context)
 
 
 def test_it_runs_from_python(installed: None, make_dataset: MakeDataset, tmp_path: Path) -> None:
@@ -48,39 +49,13 @@ def test_it_runs_from_python(installed: None, make_dataset: MakeDataset, tmp_pat
         segment(dataset, ["gravel"], model="resclip-tiny", mode="fsat")
 
 
-def test_progress_then_field_then_summary(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+def test_a_program_gets_the_outcome_when_the_run_has_ended(make_dataset: MakeDataset, make_context: MakeContext) -> None:
     dataset = make_dataset(5)
     context = make_context(dataset, {"active_fields": ["ground_truth"]}, **FAST)
-    run(context)
-    names = [name for name, _ in asked(context)]
-    assert names == ["show_output"] * 4 + ["reload_dataset", "set_active_fields", "notify", "show_output"]
-    shares = [params["results"]["progress"] for _, params in asked(context)[:4]]
-    assert shares[0] == shares[1] == 0 and shares == sorted(shares) and shares[-1] == 1
-    assert dict(asked(context))["set_active_fields"] == {"fields": ["ground_truth", "words"]}
-    assert notices(context)[0][0] == "success"
-    assert "5 of 5 images labelled" in notices(context)[0][1]
+    outcome = run(context)
+    assert outcome["label_field"] == "words" and outcome["report"].startswith("5 of 5 images labelled")
+    assert notices(context) == []
     assert len(dataset.exists("words")) == 5
-
-
-def test_stopping_keeps_what_is_done_and_the_run_goes_on_later(make_dataset: MakeDataset, make_context: MakeContext) -> None:
-    dataset = make_dataset(30)
-    context = make_context(dataset, **FAST)
-    steps = Segment().execute(context)
-    while not dataset.has_sample_field("words") or not len(dataset.exists("words")):
-        next(steps)
-    stop = make_context(dataset)
-    Stop().execute(stop)
-    assert "Stopping 1 run" in notices(stop)[0][1]
-    for _ in steps:
-        pass
-    kept = len(dataset.exists("words"))
-    assert 0 < kept < 30
-    assert notices(context)[-1][1].startswith(f"Stopped: {kept} of 30 images labelled")
-    assert writers.stop_all(dataset) == 0
-    later = make_context(dataset, **FAST)
-    run(later)
-    assert len(dataset.exists("words")) == 30
-    assert f"{kept} had a label already" in notices(later)[-1][1]
 
 
 def test_parts_are_scheduled_one_by_one(make_dataset: MakeDataset, make_context: MakeContext) -> None:
@@ -90,16 +65,6 @@ def test_parts_are_scheduled_one_by_one(make_dataset: MakeDataset, make_context:
         run(make_context(dataset, **FAST, shard=shard))
         counts.append(len(dataset.exists("words")))
     assert 0 < counts[0] < counts[1] == 6
-
-
-def test_a_closed_browser_ends_the_run_and_frees_the_model(make_dataset: MakeDataset, make_context: MakeContext) -> None:
-    dataset = make_dataset(30)
-    steps = Segment().execute(make_context(dataset, **FAST))
-    for _ in range(3):
-        next(steps)
-    steps.close()  # as the server does when the browser is closed
-    assert writers.stop_all(dataset) == 0
-    assert 0 < models.in_turn(lambda: len(dataset.exists("words"))) < 30
 
 
 def test_a_delegated_run_reports_progress_and_labels(installed: None, make_dataset: MakeDataset) -> None:
@@ -114,6 +79,21 @@ def test_a_delegated_run_reports_progress_and_labels(installed: None, make_datas
     assert done.run_state == "completed", done.result
     assert done.status.progress == 1
     assert len(dataset.exists("words")) == 2
+
+
+def test_a_delegated_run_that_is_stopped_is_not_completed(installed: None, make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(12)
+    request = {"dataset": dataset, "params": dict(FAST), "request_delegation": True}
+    foo.execute_operator("@fiftyone-resclip/resclip/segment", request)
+    service = DelegatedOperationService()
+    queued = service.list_operations(dataset_name=dataset.name)
+    told = writers.Presence.tell
+    with patch.object(writers.Presence, "tell", lambda presence, progress: told(presence, progress) or progress.done > 0):
+        service.execute_queued_operations(dataset_name=dataset.name)
+    stopped = service.get(queued[-1].id)
+    assert stopped.run_state == "failed"
+    assert "of 12 images labelled" in stopped.result.error and "stopped; to go on" in stopped.result.error
+    assert 0 < len(dataset.exists("words")) < 12
 
 
 def test_a_mistake_reaches_the_user_as_one_sentence(make_dataset: MakeDataset, make_context: MakeContext) -> None:
@@ -138,24 +118,113 @@ def test_an_unforeseen_failure_is_a_sentence_too(caplog: pytest.LogCaptureFixtur
     assert "Failed in the App" in caplog.text
 
 
-def test_the_form_says_what_will_run(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+def test_the_form_says_in_one_sentence_what_will_run(make_dataset: MakeDataset, make_context: MakeContext) -> None:
     dataset = make_dataset(3)
+    tiny = "by resclip-tiny, which knows only generated scenes of cloth"
     shown = labels_of(Segment().resolve_input(make_context(dataset, **FAST)))
-    assert shown["preview"] == "3 images will be labelled into 'words'. 2 classes, 2 phrases."
+    assert shown["preview"] == f"3 images → 'words'; replaces nothing; {tiny}; 2 classes"
     shown = labels_of(Segment().resolve_input(make_context(dataset, **FAST, estimate=True)))
     assert " s on cpu (" in shown["preview"]
-    run(make_context(dataset[:1], **FAST))
+    run(make_context(dataset[:2], **FAST))
     shown = labels_of(Segment().resolve_input(make_context(dataset, **FAST)))
-    assert shown["preview"].startswith("2 images will be labelled into 'words'; 1 that have a mask are left alone.")
+    assert shown["preview"].startswith("1 image → 'words'; replaces nothing, and leaves 2 masks alone;")
     shown = labels_of(Segment().resolve_input(make_context(dataset, **FAST, existing="new field")))
-    assert shown["preview"].startswith("3 images will be labelled into 'words_2'.")
-    form = Segment().resolve_input(make_context(dataset, **{**FAST, "classes": "road, road"}))
-    assert form.type.properties["problem"].invalid
-    assert "'road' is there twice" in form.type.properties["problem"].view.label
-    empty = labels_of(Segment().resolve_input(make_context(dataset)))
-    assert "problem" not in empty  # an empty form is not an error
-    waiting = Segment().resolve_input(make_context(dataset, **{**FAST, "model": "resclip-vit-b-16"}, estimate=True))
-    assert "no estimate yet: resclip-vit-b-16 will be downloaded" in labels_of(waiting)["preview"]
+    assert shown["preview"].startswith("3 images → 'words_2'; replaces nothing;")
+    shown = labels_of(Segment().resolve_input(make_context(dataset, **FAST, existing="overwrite")))
+    assert shown["preview"].startswith("3 images → 'words'; replaces 2 masks;")
+    assert shown["replaces"] == "This replaces 2 masks of 'words'."
+    empty = Segment().resolve_input(make_context(dataset)).type.properties
+    assert not any(part.invalid for part in empty.values())  # an empty form is not an error
+
+
+def test_the_form_is_short_until_more_is_asked_for(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    dataset = make_dataset(1)
+    form = Segment().resolve_input(make_context(dataset)).type.properties
+    assert list(form) == ["words_from", "words", "background", "advanced", "preview"]
+    long = Segment().resolve_input(make_context(dataset, advanced=True)).type.properties
+    assert {"model", "mode", "tune", "evidence", "label_field", "existing", "store", "estimate"} <= set(long)
+    assert long["model"].default == "resclip-tiny"  # the ready one
+    assert Segment().resolve_placement(make_context(dataset)).view.to_json()["icon"] == Segment().config.icon
+
+
+def test_words_are_chips_and_names_of_the_dataset_are_offered(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    dataset = make_dataset(1)
+    dataset.mask_targets = {"other": {1: "a: b", 7: "Unlabeled", 255: "void"}, "ground_truth": {1: "snow"}}
+    dataset.default_classes = ["void", "gravel"]
+    saved_vocabularies.save("mine", Vocabulary.parse("pebbles"))
+    form = Segment().resolve_input(make_context(dataset)).type.properties
+    offered = [(choice.value, choice.label) for choice in form["words"].view.choices]
+    assert offered[:3] == [("a\\: b", "a: b"), ("snow", "snow"), ("gravel", "gravel")] and ("pebbles", "pebbles") in offered
+    assert not {"void", "Unlabeled"} & {label for _, label in offered}
+    chips = ["red cloth", "ground: snow, gravel", "a\\: b"]
+    context = make_context(dataset, words=chips, mode="fast")
+    run(context)
+    dataset.reload()
+    assert dataset.mask_targets["resclip"] == {1: "red cloth", 2: "ground", 3: "a: b"}
+    text = Segment().resolve_input(make_context(dataset, words=chips, words_from="typed")).type.properties
+    assert text["classes"].default == "\n".join(chips)
+    assert Segment().resolve_input(make_context(dataset, words_from="field")).type.properties["class_field"].type.values == [
+        "other", "ground_truth", "resclip",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("params", "part", "problem"),
+    [
+        ({"classes": "road, road"}, "classes", "'road' is there twice"),
+        ({"classes": "", "words": ["a", "a"]}, "words", "'a' is there twice"),
+        ({"classes": "Road, road"}, "classes", "CLIP ignores capitals"),
+        ({"classes": "", "words": ["road; car"]}, "words", "has a semicolon; write a comma, or"),
+        ({"words_from": "file", "class_file": "words.csv"}, "class_file", "must end in '.txt'"),
+        ({"label_field": "a.b"}, "label_field", "but got 'a.b'"),
+        ({"label_field": "filepath"}, "label_field", "must hold Segmentation labels or be new"),
+        ({"label_field": "used", "classes": "gravel"}, "label_field", "of other classes (red cloth, snow)"),
+        ({"label_field": "used", "mode": "full"}, "label_field", "made in another way (settings.sfr"),
+        ({"label_field": "ground_truth"}, "label_field", "of other classes"),
+        ({"label_field": "ground_truth", "existing": "overwrite"}, "confirm_field", "were not made by ResCLIP and would be lost"),
+        ({"store": "disk", "output_dir": "/proc/masks"}, "output_dir", "masks can't be written to"),
+        ({"store": "disk"}, "output_dir", "masks on disk need a folder"),
+        ({"advanced": True, "evidence": True, "learn_from": "kept:used"}, "learn_from", "no mask of 'used' is kept"),
+    ],
+)
+def test_what_the_form_accepts_is_what_runs(
+    make_dataset: MakeDataset, make_context: MakeContext, params: dict[str, Any], part: str, problem: str
+) -> None:
+    dataset = make_dataset(2)
+    run(make_context(dataset, **{**FAST, "label_field": "used"}))
+    dataset.reload()
+    given = {**FAST, "advanced": True, **params}
+    form = Segment().resolve_input(make_context(dataset, **given)).type.properties
+    assert form[part].invalid and problem in form[part].error_message
+    before = dataset.get_field_schema().keys(), [str(sample.ground_truth.mask_path) for sample in dataset]
+    context = make_context(dataset, **given)
+    run(context)
+    dataset.reload()
+    assert [variant for variant, _ in notices(context)] == ["error"] and problem in notices(context)[0][1]
+    assert (dataset.get_field_schema().keys(), [str(sample.ground_truth.mask_path) for sample in dataset]) == before
+
+
+def test_masks_of_others_are_replaced_only_if_their_field_is_named_again(
+    make_dataset: MakeDataset, make_context: MakeContext
+) -> None:
+    dataset = make_dataset(2)
+    params = {**FAST, "label_field": "ground_truth", "existing": "overwrite"}
+    form = Segment().resolve_input(make_context(dataset, **params, confirm_field="ground_truht")).type.properties
+    assert form["confirm_field"].invalid
+    named = {**params, "confirm_field": "ground_truth"}
+    assert not any(p.invalid for p in Segment().resolve_input(make_context(dataset, **named)).type.properties.values())
+    run(make_context(dataset, **named))
+    dataset.reload()
+    assert dataset.mask_targets["ground_truth"] == {1: "red cloth", 2: "snow"}
+
+
+def test_a_model_that_is_not_at_hand_needs_consent(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    params = {**FAST, "model": "resclip-vit-b-16"}
+    form = Segment().resolve_input(make_context(make_dataset(1), **params, estimate=True)).type.properties
+    assert form["download"].invalid and "is not on this machine" in form["download"].error_message
+    assert "no estimate yet: resclip-vit-b-16 will be downloaded" in form["preview"].view.label
+    allowed = Segment().resolve_input(make_context(make_dataset(1), **params, download=True)).type.properties
+    assert not any(part.invalid for part in allowed.values())
 
 
 def test_each_source_of_words_gives_its_classes(make_dataset: MakeDataset, make_context: MakeContext, tmp_path: Path) -> None:
@@ -322,25 +391,26 @@ def test_the_form_offers_what_the_dataset_knows(make_dataset: MakeDataset, make_
     run(make_context(dataset, **FAST))
     dataset.reload()
     review.mark(dataset, "words", dataset.values("id")[:2], "keep")
-    form = Segment().resolve_input(make_context(dataset, **FAST, evidence=True)).type.properties
+    form = Segment().resolve_input(make_context(dataset, **FAST, advanced=True, evidence=True)).type.properties
     assert form["learn_from"].type.values == ["nothing", "all:ground_truth", "kept:words", "all:words"]
     assert form["regions"].type.values == ["nothing", "ground_truth", "outlines", "boxes", "words"]
     assert form["present"].type.values == ["nothing", "tags", "place", "boxes"]
     other = {**FAST, "classes": "cat, dog"}
-    form = Segment().resolve_input(make_context(dataset, **other, evidence=True)).type.properties
+    form = Segment().resolve_input(make_context(dataset, **other, advanced=True, evidence=True)).type.properties
     assert form["learn_from"].type.values == ["nothing"]
 
 
 def test_evidence_reaches_the_masks_and_the_report(make_dataset: MakeDataset, make_context: MakeContext) -> None:
     dataset = with_evidence(make_dataset)
-    chosen = {"evidence": True, "learn_from": "all:ground_truth", "regions": "outlines", "present": "tags"}
+    chosen = {"advanced": True, "evidence": True, "learn_from": "all:ground_truth", "regions": "outlines", "present": "tags"}
     form = labels_of(Segment().resolve_input(make_context(dataset, **FAST, **chosen)))
-    assert "problem" not in form and "4 masks of 'ground_truth' teach it first" in form["preview"]
-    context = make_context(dataset, **FAST, **chosen)
-    run(context)
-    assert "1 have no regions; 1 name none of the classes" in notices(context)[-1][1]
-    said = str(asked(context)[-1])
-    assert asked(context)[-1][0] == "show_output" and "Learned: " in said and "strength" in said
+    assert "problem" not in form
+    told = "4 masks of 'ground_truth' will teach it first; with the regions of 'outlines'; only classes named in 'tags'"
+    assert told in form["preview"]
+    outcome = run(make_context(dataset, **FAST, **chosen))
+    assert "1 have no regions; 1 name none of the classes" in outcome["report"]
+    (learned,) = outcome["notes"]
+    assert learned.startswith("Learned: ") and "strength" in learned
     dataset.reload()
     assert set(np.unique(dataset.first().words.mask)) == {2}  # its tag
     assert all(len(np.unique(sample.words.mask)) == 1 for sample in dataset[:3])  # one region
@@ -352,11 +422,60 @@ def test_evidence_reaches_the_masks_and_the_report(make_dataset: MakeDataset, ma
     assert not {"evidence", "examples"} & set(load_run(dataset, "bare").recipe)
 
 
+def test_what_was_learned_is_saved_and_used_later(
+    make_dataset: MakeDataset, make_context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIFTYONE_RESCLIP_LESSONS", str(tmp_path))
+    dataset, learned = (
+        make_dataset(4),
+        {"advanced": True, "evidence": True, "learn_from": "all:ground_truth", "lesson_name": "scenes"},
+    )
+    assert "lesson_name" in labels_of(Segment().resolve_input(make_context(dataset, **FAST, **learned)))
+    assert "Saved as the lesson 'scenes'" in run(make_context(dataset, **FAST, **learned))["notes"]
+    saved = {"advanced": True, "evidence": True, "learn_from": "saved:scenes", "label_field": "later", "lesson_name": "left over"}
+    form = (
+        Segment().resolve_input(make_context(dataset, **{**FAST, **saved, "classes": "red cloth, gravel, cat"})).type.properties
+    )
+    assert form["learn_from"].type.values[-1] == "saved:scenes"
+    assert "It corrects 1 of 3 classes; these keep their words alone: gravel, cat" in form["lesson"].view.label
+    run(make_context(dataset, **{**FAST, **saved}))
+    dataset.reload()
+    assert load_run(dataset, "later").recipe["examples"] == load_run(dataset, "words").recipe["examples"]
+    assert all((sample.later.mask == sample.words.mask).all() for sample in dataset)
+    assert list_lessons() == ["scenes"]
+
+
+@pytest.mark.parametrize(
+    ("change", "damage", "words"),
+    [
+        ({"mode": "sclip"}, {}, "other settings of the last block"),
+        ({"tune": True, "rcs_mix": 0.9}, {}, "other settings of the last block, on which features depend: rcs"),
+        ({}, {"weights": "others"}, "a model with other weights"),
+        ({"learn_from": "saved:gone"}, {}, "lesson 'gone' is unknown"),
+    ],
+)
+def test_a_lesson_of_another_model_is_refused_before_it_runs(
+    make_dataset: MakeDataset, make_context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any], damage: dict[str, Any], words: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("FIFTYONE_RESCLIP_LESSONS", str(tmp_path))
+    dataset = make_dataset(3)
+    taught = learn(load_model("resclip-tiny", "red cloth, snow", sfr=None, device="cpu"), dataset, "ground_truth").taught
+    save_lesson("scenes", replace(taught, **damage))
+    params = {**FAST, "advanced": True, "evidence": True, "learn_from": "saved:scenes", **change}
+    form = Segment().resolve_input(make_context(dataset, **params)).type.properties
+    assert form["learn_from"].invalid and words in form["learn_from"].error_message
+    context = make_context(dataset, **params)
+    run(context)
+    assert [variant for variant, _ in notices(context)] == ["error"] and words in notices(context)[0][1]
+    assert not dataset.has_sample_field("words")
+
+
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
         ({"learn_from": "kept:ground_truth"}, "no mask of 'ground_truth' is kept, so there is nothing to learn from"),
-        ({"learn_from": "some"}, "learn_from must be 'kept:<field>' or 'all:<field>', but got 'some'"),
+        ({"learn_from": "some"}, "learn_from must be 'kept:<field>', 'all:<field>' or 'saved:<lesson>', but got 'some'"),
         ({"learn_from": "all:tags"}, "must hold Segmentation labels"),
         ({"learn_from": "all:ground_truth", "classes": "cat, dog"}, "must share class names with the model"),
         ({"regions": "boxes_alone"}, "boxes without masks"),
@@ -369,7 +488,7 @@ def test_evidence_that_cannot_be_used_is_said_in_a_sentence(
     dataset = with_evidence(make_dataset)
     box = fo.Detections(detections=[fo.Detection(label="a", bounding_box=[0, 0, 1, 1])])
     dataset.set_values("boxes_alone", [box] * 4)
-    context = make_context(dataset, **{**FAST, "evidence": True, **chosen})
+    context = make_context(dataset, **{**FAST, "advanced": True, "evidence": True, **chosen})
     run(context)
     assert [variant for variant, _ in notices(context)] == ["error"] and words in notices(context)[0][1]
     assert not dataset.has_sample_field("words")
@@ -377,10 +496,9 @@ def test_evidence_that_cannot_be_used_is_said_in_a_sentence(
 
 def test_words_for_the_background_are_chosen_and_shown(make_dataset: MakeDataset, make_context: MakeContext) -> None:
     dataset = make_dataset(1)
-    context = make_context(dataset, **FAST, background="auto")
-    run(context)
+    outcome = run(make_context(dataset, **FAST, background="auto"))
     dataset.reload()
     assert dataset.mask_targets["words"] == {1: "red cloth", 2: "snow", 3: "background"}
     words = dict(load_run(dataset, "words").recipe["classes"])["background"]
     assert len(words) > 10
-    assert f"Words chosen for the background: {', '.join(words)}" in str(asked(context)[-1])
+    assert outcome["notes"] == [f"Words chosen for the background: {', '.join(words)}"]

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import threading
-import time
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
 import pytest
+from fiftyone.core.odm import get_db_conn
 
 from fiftyone_resclip.app.operators.use_kept import UseKept
 from fiftyone_resclip.app.operators.verdicts import Discard, FixLater, Keep, UndoReview
@@ -83,54 +82,101 @@ def make_panel(make_context: MakeContext) -> Any:
     return make
 
 
-def press(dataset: fo.Dataset, make_panel: Any, key: str, request: dict[str, Any] | None = None) -> Any:
-    seen = make_panel(dataset, request)
-    Review().render(seen)
-    context = make_panel(dataset, request, {"value": key}, **seen.panel_state)
-    Review().on_key(context)
+def component(context: Any) -> dict[str, Any]:
+    """Returns what the panel gives to its component."""
+    view: dict[str, Any] = Review().render(context).type.properties["masks"].view.to_json()
+    return view
+
+
+def type_keys(dataset: fo.Dataset, make_panel: Any, keys: str, session: str) -> Any:
+    """Types keys as the component does: each is meant for the next sample."""
+    context = make_panel(dataset)
+    view = component(context)
+    ids = Review().on_ahead(make_panel(dataset, None, {"field": view["field"], "without": []}))["ids"]
+    actions = [view["keys"][key] for key in keys]
+    verdicts = [
+        {"number": number, "field": view["field"], "action": action, "samples": [] if action == "undo" else [ids.pop(0)]}
+        for number, action in enumerate(actions, start=1)
+    ]
+    context = make_panel(dataset, None, {"session": session, "verdicts": verdicts})
+    assert Review().on_verdicts(context) == {}
     return context
 
 
-def test_keys_go_from_one_open_sample_to_the_next(dataset: fo.Dataset, make_panel: Any) -> None:
-    for key in ("k", "kd", "F", "x"):
-        press(dataset, make_panel, key)
+def test_keys_go_to_the_samples_that_they_were_meant_for(dataset: fo.Dataset, make_panel: Any) -> None:
+    type_keys(dataset, make_panel, "kdf", "keys")
     assert verdicts(dataset) == ["keep", "discard", "fix later", None]
-    press(dataset, make_panel, "u")
-    assert verdicts(dataset) == ["keep", "discard", None, None]
-    parts = Review().render(make_panel(dataset)).type.properties
-    assert {"counts", "key", "picture", "uses"} <= set(parts)
+    assert component(make_panel(dataset))["counts"] == {"keep": 1, "discard": 1, "fix later": 1, "open": 1}
+    context = type_keys(dataset, make_panel, "uuuu", "undo")
+    assert verdicts(dataset) == [None] * 4
+    assert [text for _, text in notices(context)] == ["verdict on 1 sample undone", "There is nothing to undo"]
 
 
-def test_a_key_that_arrives_several_times_counts_once(
+def test_the_samples_ahead_are_those_without_a_verdict_that_the_component_does_not_know(
     dataset: fo.Dataset, make_panel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    revision = review.revision
-
-    def slow_revision(*args: Any) -> int:
-        found = revision(*args)
-        time.sleep(0.1)  # so that the other threads find the same number
-        return found
-
-    monkeypatch.setattr(review, "revision", slow_revision)
-    seen = make_panel(dataset)
-    Review().render(seen)
-    contexts = [make_panel(dataset, None, {"value": "k"}, **seen.panel_state) for _ in range(4)]
-    threads = [threading.Thread(target=Review().on_key, args=[context]) for context in contexts[:3]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    Review().on_key(contexts[3])
-    assert verdicts(dataset) == ["keep", None, None, None]
-    Review().on_key(make_panel(dataset, None, {"value": ""}, **{**seen.panel_state, "typed": "k"}))  # backspace
-    assert verdicts(dataset) == ["keep", None, None, None]
-
-
-def test_in_the_modal_the_next_open_sample_is_opened(dataset: fo.Dataset, make_panel: Any) -> None:
     ids = dataset.values("id")
-    context = press(dataset, make_panel, "k", {"current_sample": ids[1]})
-    assert verdicts(dataset) == [None, "keep", None, None]
-    assert dict(asked(context))["open_sample"]["id"] == ids[0]
+    review.mark(dataset, "resclip", ids[:1], "keep")
+    ahead = {"field": "resclip", "without": ids[1:2]}
+    assert Review().on_ahead(make_panel(dataset, None, ahead)) == {"ids": ids[2:], "complete": True}
+    assert Review().on_ahead(make_panel(dataset.limit(3), None, ahead)) == {"ids": ids[2:3], "complete": True}
+    monkeypatch.setattr("fiftyone_resclip.app.panels.review._AHEAD", 1)
+    assert Review().on_ahead(make_panel(dataset, None, ahead)) == {"ids": ids[2:3], "complete": False}
+    (picture,) = Review().on_pictures(make_panel(dataset, None, {"field": "resclip", "ids": ids[2:3]}))["pictures"]
+    assert picture["id"] == ids[2] and picture["masks"][0]["title"] == "resclip"
+
+
+def test_the_component_is_told_what_is_open_selected_or_changed(dataset: fo.Dataset, make_panel: Any) -> None:
+    ids = dataset.values("id")
+    assert component(make_panel(dataset))["chosen"] == []
+    assert component(make_panel(dataset, {"selected": ids[:2]}))["chosen"] == ids[:2]
+    assert component(make_panel(dataset, {"selected": ids[:2], "current_sample": ids[3]}))["chosen"] == ids[3:]
+    scopes = [component(make_panel(view, None, None, field=field))["scope"] for view, field in (
+        (dataset, None), (dataset, "resclip"), (dataset.limit(2), None), (dataset, "ground_truth")
+    )]  # fmt: skip
+    assert scopes[0] == scopes[1] and len({*scopes}) == 3
+
+
+def test_mistakes_are_answered_in_a_sentence(dataset: fo.Dataset, make_panel: Any) -> None:
+    bad = {
+        "session": "bad",
+        "verdicts": [{"number": 1, "field": "resclip", "action": "maybe", "samples": dataset.values("id")[:1]}],
+    }
+    assert "verdict 'maybe' is unknown" in Review().on_verdicts(make_panel(dataset, None, bad))["problem"]
+    gone = Review().on_ahead(make_panel(dataset, None, {"field": "gone", "without": []}))
+    assert gone == {"problem": "there is no field 'gone' of masks to review"}
+
+
+def test_predictions_are_chosen_first_and_the_field_of_the_latest_verdict_is_remembered(
+    dataset: fo.Dataset, make_panel: Any
+) -> None:
+    dataset.info["resclip_error_masks"] = {"wrong": []}
+    schema.declare_field(dataset, "wrong", {1: "right"})
+    assert component(make_panel(dataset))["field"] == "resclip"
+    assert Review().render(make_panel(dataset)).type.properties["field"].type.values == ["resclip", "ground_truth"]
+    review.mark(dataset, "ground_truth", dataset.values("id")[:1], "keep")
+    assert component(make_panel(dataset))["field"] == "ground_truth"
+    assert component(make_panel(dataset, None, None, field="resclip"))["field"] == "resclip"
+    assert component(make_panel(dataset, None, None, field="gone"))["field"] == "ground_truth"
+
+
+def everything_stored() -> dict[str, Any]:
+    """Returns all documents of the database, apart from the time that FiftyOne notes when it loads a dataset."""
+    database, loaded = get_db_conn(), {"last_loaded_at": 0}
+    return {name: sorted(map(str, database[name].find({}, loaded))) for name in sorted(database.list_collection_names())}
+
+
+def test_opening_the_panel_writes_nothing(dataset: fo.Dataset, make_panel: Any) -> None:
+    component(make_panel(dataset))
+    before = everything_stored()
+    context = make_panel(dataset)
+    Review().on_load(context)
+    view = component(context)
+    ids = Review().on_ahead(make_panel(dataset, None, {"field": view["field"], "without": []}))["ids"]
+    Review().on_pictures(make_panel(dataset, None, {"field": view["field"], "ids": ids}))
+    assert everything_stored() == before
+    type_keys(dataset, make_panel, "k", "writes")
+    assert everything_stored() != before
 
 
 def test_without_masks_it_says_what_to_do(make_dataset: MakeDataset, make_panel: Any) -> None:
@@ -139,13 +185,13 @@ def test_without_masks_it_says_what_to_do(make_dataset: MakeDataset, make_panel:
     parts = Review().render(make_panel(dataset)).type.properties
     assert parts["problem"].view.label == "there are no masks to review yet; run 'ResCLIP: segment' first"
     dataset.add_sample_field("done", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
-    assert "picture" not in Review().render(make_panel(dataset)).type.properties
+    assert component(make_panel(dataset))["counts"]["open"] == 0
 
 
 def test_kept_masks_can_improve_the_rest(dataset: fo.Dataset, make_panel: Any) -> None:
     parts = Review().render(make_panel(dataset)).type.properties
     assert set(parts["uses"].type.properties) == {"use"}
-    press(dataset, make_panel, "k")
+    type_keys(dataset, make_panel, "k", "improve")
     parts = Review().render(make_panel(dataset)).type.properties
     assert set(parts["uses"].type.properties) == {"use", "improve"}
     context = make_panel(dataset)
@@ -163,8 +209,9 @@ def test_improved_masks_are_shown_beside_the_earlier_ones(
     review.mark(dataset, "pred", dataset.values("id")[:1], "keep")
     plan = Improvement.of(dataset, "pred")
     list(plan.iter_label(learn_kept(fast_model, plan.kept, "pred")))
-    parts = Review().render(make_panel(dataset, field="pred_improved")).type.properties
-    assert {"before", "picture"} <= set(parts)
+    context = make_panel(dataset, None, {"field": "pred_improved", "ids": dataset.values("id")[1:2]})
+    (picture,) = Review().on_pictures(context)["pictures"]
+    assert [mask["title"] for mask in picture["masks"]] == ["pred", "pred_improved"]
     dataset.delete_sample_field("pred")
-    parts = Review().render(make_panel(dataset, field="pred_improved")).type.properties
-    assert "picture" in parts and "before" not in parts
+    (picture,) = Review().on_pictures(context)["pictures"]
+    assert [mask["title"] for mask in picture["masks"]] == ["pred_improved"]

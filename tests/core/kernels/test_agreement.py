@@ -153,14 +153,16 @@ def test_tiles_of_any_size_are_the_resized_average(
         torch.testing.assert_close(put, scores.whole(), atol=1e-5, rtol=1e-5)
 
 
-@given(st.integers(0, 500), st.integers(1, 6))
+@given(st.integers(0, 500), st.integers(1, 6), st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_phrases_that_arrive_in_parts_give_the_softmax_over_all(seed: int, at_once: int) -> None:
-    logits = 4 * drawn(torch.Generator().manual_seed(seed), 6, 7, 5)
+def test_phrases_that_arrive_in_parts_give_the_softmax_over_all(seed: int, at_once: int, shuffled: bool) -> None:
+    logits = (4 * drawn(torch.Generator().manual_seed(seed), 7, 5, 6)).round()  # with ties
     best = kernels.RunningLikeliest(logits.shape[:2], logits.device)
-    for part in logits.split(at_once, dim=-1):
-        best.add(part.clone())
-    confidence, phrase = logits.softmax(-1).max(-1)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(seed)) if shuffled else torch.arange(6)
+    for numbers in order.split(at_once):
+        ascending = numbers.sort().values
+        best.add(logits[..., ascending].clone(), ascending)
+    confidence, phrase = logits.softmax(-1).amax(-1), logits.argmax(-1)
     assert torch.equal(best.phrase, phrase)
     torch.testing.assert_close(best.confidence, confidence)
 
@@ -180,3 +182,32 @@ def test_tiles_of_the_final_pamr_are_those_of_the_whole(setting: PAMR, side: int
     torch.testing.assert_close(put, 2 * whole.whole(), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(tiled.whole(), whole.whole(), atol=1e-4, rtol=1e-4)
     assert torch.equal(put.argmax(0), whole.whole().argmax(0))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.02, 0.1, 0.5])
+@pytest.mark.parametrize("spread", [0.001, 0.02, 0.1])
+@pytest.mark.parametrize("seed", range(3))
+def test_patches_are_labelled_as_by_all_phrases(
+    threshold: float, spread: float, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    phrases, sfr = 100, SFR(2.0, 0.7, threshold, pamr=PAMR(3, (1, 4)))
+    common, own = drawn(generator, 1, phrases, 1, 1), drawn(generator, 1, phrases, 4, 5)
+    draft, pixels = 0.05 * common + spread * own, drawn(generator, 1, 3, 35, 43)
+    draft[:, 7], draft[:, 30] = draft[:, 60], -1e3  # a tie, and a class that can't be present
+    refined = []
+    refinement = kernels._refinement
+
+    def counted(*arguments: Any) -> Callable[[Tensor], Tensor]:
+        refine = refinement(*arguments)
+        return lambda scores: refined.append(scores.shape[1]) or refine(scores)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(kernels, "_refinement", counted)
+    ours = feedback.patch_labels(draft, pixels, 8, sfr, 40.0)
+    channels = sum(refined)
+    monkeypatch.setattr(
+        kernels, "settled_phrases", lambda draft, pixels, sfr, _, scale: feedback.draft_phrases(draft, pixels, sfr.pamr, scale)
+    )
+    assert torch.equal(ours, feedback.patch_labels(draft, pixels, 8, sfr, 40.0))
+    if spread == 0.001 and threshold in (0.0, 0.5):
+        assert channels == 32  # phrases that are far apart are settled by the first few

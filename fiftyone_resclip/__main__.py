@@ -1,4 +1,4 @@
-"""Runs the command as ``python -m fiftyone_resclip.cli``."""
+"""Runs the command as ``python -m fiftyone_resclip``."""
 
 from fiftyone_resclip.cli import main
 

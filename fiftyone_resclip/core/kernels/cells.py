@@ -1,0 +1,146 @@
+"""Divides an image into cells in which scores are bilinear, and finds out what may happen in each without looking at its pixels.
+
+Rows and columns are divided into :mod:`.spans`; where two of them meet is a cell. A phrase can win in a cell only if its highest
+corner is not below the lowest corner of every other phrase.
+
+The logarithm of a softmax's sum is smooth, so it can be interpolated from the nine nodes of a cell. Its third derivative is a
+third cumulant, so the error is bounded by how far the differences between phrases move within the cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fiftyone_resclip.core.kernels.mosaic import Mosaic
+from fiftyone_resclip.core.kernels.spans import Spans, spans
+
+#: Values that are computed together: few enough for a CPU's cache.
+_VALUES = 2**20
+#: The most cells between two patch centres, along a side: with more, there would hardly be fewer nodes than pixels.
+_MOST_PARTS = 6
+#: Rounding of a score in float32, relative to the phrase's largest.
+_ROUNDING = 1e-5
+#: A phrase whose score is this much below another's has no part in the softmax's sum.
+_NOTHING = 100.0
+#: Error of a quadratic through three nodes, for the largest third cumulant of a variable whose values differ by at most 1.
+_CUBIC = (3**0.5 / 216) / (6 * 3**0.5)
+#: How much interpolation along one side can enlarge the error of interpolation along the other.
+_LEBESGUE = 1.25
+
+
+class Strip(NamedTuple):
+    """The cells of one span of columns, top to bottom.
+
+    Attributes:
+        columns: its pixel columns
+        corners: scores at its left and at its right edge, in each row of nodes, ``(2, nodes, Q)``
+        sums: logarithms of the softmax's sums in its three columns of nodes, ``(3, nodes)``
+        errors: the most by which what is interpolated from ``sums`` is off, ``(cells,)``
+        counts: number of phrases that may win in each cell, ``(cells,)``
+        candidates: these phrases, cell by cell and ascending, ``(sum of counts,)``
+    """
+
+    columns: slice
+    corners: Tensor
+    sums: Tensor
+    errors: Tensor
+    counts: Tensor
+    candidates: Tensor
+
+
+class Cells(NamedTuple):
+    """All cells of an image.
+
+    Attributes:
+        patches: the image's scores, ``(patch columns, patch rows, Q)``
+        rows: spans of rows
+        columns: spans of columns
+        rounding: the most by which a phrase's scores are off in float32, ``(Q,)``
+        tolerance: the most by which differences between scores are off, among all phrases that matter anywhere
+    """
+
+    patches: Tensor
+    rows: Spans
+    columns: Spans
+    rounding: Tensor
+    tolerance: float
+
+    @classmethod
+    def of(cls, mosaic: Mosaic, error: float) -> Cells:
+        """Divides an image.
+
+        Args:
+            mosaic: the scores at the size of the result, times the logit scale
+            error: the most by which interpolated logarithms should be off, on average
+        """
+        parts = _parts(mosaic.patches, error)
+        rows, columns = spans(mosaic.row_shares, parts), spans(mosaic.column_shares, parts)
+        rounding = (_ROUNDING + rows.error + columns.error) * mosaic.patches.abs().amax(dim=(0, 2))
+        matters = mosaic.patches.amax(dim=(0, 2)) >= mosaic.patches.amax(dim=1).min() - _NOTHING
+        patches = mosaic.patches.permute(2, 0, 1).contiguous()
+        return cls(patches, rows, columns, rounding, 2 * float(rounding[matters].max()))
+
+    def strips(self, allowed: Tensor | None) -> Iterator[Strip]:
+        """Yields all strips, left to right.
+
+        Args:
+            allowed: which phrases may win, ``(Q,)`` bool; ``None`` for all
+        """
+        at_once = max(_VALUES // (2 * self.rows.shares.shape[1] * self.patches.shape[2]), 1)
+        for group in torch.arange(len(self.columns.first)).split(at_once):
+            first = self.columns.first[group] - self.columns.first[group[0]]
+            nodes = self._nodes(slice(int(self.columns.first[group[0]]), int(self.columns.first[group[-1]]) + 3))
+            sums, sides = log_sums(nodes, dim=2), torch.stack([nodes.index_select(0, first), nodes.index_select(0, first + 2)])
+            tops, bottoms = sides.index_select(2, self.rows.first), sides.index_select(2, self.rows.first + 2)
+            mask, errors = self._may_win(tops, bottoms, allowed), _interpolation_errors(tops, bottoms)
+            counts = mask.sum(dim=2)
+            candidates = mask.nonzero()[:, 2].split(counts.sum(dim=1).tolist())
+            for number, (span, left) in enumerate(zip(group.tolist(), first.tolist(), strict=True)):
+                columns = slice(*self.columns.start[span : span + 2].tolist())
+                yield Strip(columns, sides[:, number], sums[left : left + 3], errors[number], counts[number], candidates[number])
+
+    def _nodes(self, columns: slice) -> Tensor:
+        """Computes the scores of columns of nodes, ``(columns, rows of nodes, Q)``."""
+        shares = self.columns.shares[:, columns]
+        lines = shares.any(dim=1).nonzero()
+        used = slice(int(lines[0]), int(lines[-1]) + 1)
+        strip = (shares[used].T @ self.patches[used].flatten(1)).unflatten(1, self.patches.shape[1:])
+        nodes: Tensor = self.rows.shares.T @ strip
+        return nodes
+
+    def _may_win(self, tops: Tensor, bottoms: Tensor, allowed: Tensor | None) -> Tensor:
+        """Returns whether each phrase may win in each cell, ``(columns, rows, Q)``."""
+        highest = torch.maximum(tops, bottoms).amax(dim=0).add_(self.rounding)
+        lowest = torch.minimum(tops, bottoms).amin(dim=0).sub_(self.rounding)
+        if allowed is not None:
+            highest, lowest = (each.masked_fill_(~allowed, -torch.inf) for each in (highest, lowest))
+        mask = highest >= lowest.amax(dim=2, keepdim=True)
+        return mask if allowed is None else mask & allowed
+
+
+def log_sums(scores: Tensor, dim: int) -> Tensor:
+    """Returns logarithms of the softmax's sums; :func:`torch.logsumexp` takes five times as long."""
+    highest = scores.amax(dim=dim, keepdim=True)
+    return (scores - highest).exp_().sum(dim=dim).log_().add_(highest.squeeze(dim))
+
+
+def _parts(patches: Tensor, error: float) -> int:
+    """Returns into how many cells to divide the way from patch to patch; the right number matters only for speed."""
+    moves = [_moves(patches.diff(dim=dim), dim=1) if patches.shape[dim] > 1 else patches.new_zeros(1) for dim in (0, 2)]
+    bound = sum(_CUBIC * factor * float((move**3).mean()) for move, factor in zip(moves, (_LEBESGUE, 1), strict=True))
+    return next((parts for parts in range(1, _MOST_PARTS) if bound <= error * parts**3), _MOST_PARTS)
+
+
+def _interpolation_errors(tops: Tensor, bottoms: Tensor) -> Tensor:
+    """Bounds the error of interpolated logarithms in each cell; takes corners, ``(2, columns, rows, Q)``."""
+    across, down = _moves(torch.stack([tops, bottoms]).diff(dim=1), dim=4), _moves(bottoms - tops, dim=3)
+    return _CUBIC * (across.amax(dim=(0, 1)) ** 3 + _LEBESGUE * down.amax(dim=0) ** 3)
+
+
+def _moves(differences: Tensor, dim: int) -> Tensor:
+    """Returns how far phrases move against each other."""
+    return differences.amax(dim=dim) - differences.amin(dim=dim)

@@ -1,0 +1,75 @@
+"""Small pictures of the images that are worst on a class, with their wrong pixels painted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.evaluation.counting import images_in, read_pixels
+from fiftyone_resclip.evaluation.error_masks import COLOURS
+from fiftyone_resclip.evaluation.matching import match_classes
+from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
+from fiftyone_resclip.fields.images import read_image
+from fiftyone_resclip.fields.values import resize
+
+_SIDE_PX = 220
+_FADED = 0.45
+
+
+class Thumbnail(NamedTuple):
+    """A picture of an image that is wrong on a class.
+
+    Attributes:
+        sample_id: id of its sample
+        pixels: number of wrong pixels
+        picture: RGB; the wrong pixels have the colour of errors, and the others are faded
+    """
+
+    sample_id: str
+    pixels: int
+    picture: Image.Image
+
+
+def worst_on(results: SemanticEvaluationResults, name: str, most: int = 6) -> list[Thumbnail]:
+    """Draws the images with the most pixels where a class was missed or wrongly predicted, most first.
+
+    Args:
+        results: the results of a stored run
+        name: a class of the ground truth
+        most (6): how many images
+
+    Returns:
+        the pictures; images that can't be read are left out, and so are frames of videos
+
+    Raises:
+        DatasetError: if the class is unknown, or the run was not stored
+    """
+    config = results.config
+    if config.gt_field.startswith("frames."):
+        return []
+    pixels = dict(results.images_wrong_on(name)[:most])
+    worst = results.samples.select(list(pixels), ordered=True)
+    paths = dict(zip(*worst.values(["id", "filepath"]), strict=True))
+    match = match_classes(results.samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping)
+    index, drawn = match.class_names.index(name), []
+    for sample_id, image in images_in(worst.select_fields([config.pred_field, config.gt_field]), match, progress=False):
+        try:
+            read = read_pixels(image, match)
+            photo = read_image(paths[sample_id])
+        except ImageError:
+            continue
+        truth, prediction = match.truth_indices(read.truth), match.predicted_indices(read.prediction)
+        wrong = ((truth == index) != (prediction == index)) & (truth >= 0)
+        drawn.append(Thumbnail(sample_id, pixels[sample_id], _painted(photo, wrong)))
+    return drawn
+
+
+def _painted(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:
+    photo.thumbnail((_SIDE_PX, _SIDE_PX))
+    faded = Image.blend(photo, photo.convert("L").convert("RGB"), 1 - _FADED)
+    mask = Image.fromarray(255 * resize(wrong.astype(np.uint8), (photo.height, photo.width)))
+    return Image.composite(Image.new("RGB", photo.size, COLOURS["wrong"]), faded, mask)
