@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import pstdev
 from typing import Any, NamedTuple
 
 import torch
@@ -18,8 +19,8 @@ from torch import Tensor
 from fiftyone_resclip.core.text import Correction, best_of_classes
 from fiftyone_resclip.errors import ConfigError
 
-#: Strengths that are tried; 0 is the words alone.
-STRENGTHS = (0.0, 0.3, 1.0, 3.0)
+#: Strengths that are tried; 0 is the words alone. The default is taken unless another one is clearly better.
+STRENGTHS, DEFAULT_STRENGTH = (0.0, 0.3, 1.0, 3.0), 1.0
 
 #: Share of the examples in the mean of a class; the rest comes from unlabelled patches that look like the class.
 _TRUST = 2 / 3
@@ -239,20 +240,22 @@ class Taught:
         return "; ".join(parts)
 
 
-def judged(teacher: Teacher, examples: Sequence[Example], strengths: Sequence[float] = STRENGTHS) -> dict[float, float]:
+def judged(teacher: Teacher, examples: Sequence[Example]) -> tuple[float, dict[float, float]]:
     """Judges strengths by leaving out one example at a time and labelling its patches with what the others teach.
 
     Args:
         teacher: has seen all examples
         examples: those that are left out, one at a time
-        strengths (STRENGTHS): what to judge
 
     Returns:
-        mIoU over the patches of all these examples, in [0, 1], by strength
+        the strength to take, see :func:`clearly_best`, and by strength the mIoU over the patches of all these examples, in [0, 1]
+
+    Source:
+        Breiman et al., *Classification and Regression Trees*, 1984 (the rule of one standard error)
     """
     n_classes = len(teacher.seen.examples)
-    confusions = {strength: torch.zeros(n_classes, n_classes) for strength in strengths}
-    for example in examples:
+    confusions = {strength: torch.zeros(len(examples), n_classes, n_classes) for strength in STRENGTHS}
+    for number, example in enumerate(examples):
         others = replace(teacher, seen=teacher.seen.plus(Seen.of(example), -1))
         known = example.shares.sum(dim=1) > 0
         features, truth = example.features[known], example.shares[known].argmax(dim=1)
@@ -260,8 +263,30 @@ def judged(teacher: Teacher, examples: Sequence[Example], strengths: Sequence[fl
         for strength, confusion in confusions.items():
             weights, bias = others.correction(strength)
             found = (scores + features @ weights.T + bias).argmax(dim=1)
-            confusion += torch.bincount(truth * n_classes + found, minlength=n_classes**2).view(n_classes, n_classes)
-    return {strength: _miou(confusion) for strength, confusion in confusions.items()}
+            pairs = torch.bincount(truth * n_classes + found, minlength=n_classes**2)
+            confusion[number] = pairs.view(n_classes, n_classes)
+    return clearly_best(confusions), {strength: _miou(confusion.sum(dim=0)) for strength, confusion in confusions.items()}
+
+
+def clearly_best(confusions: Mapping[float, Tensor]) -> float:
+    """Chooses a strength.
+
+    Args:
+        confusions: pairs of true and found class, counted in each image, by strength, ``(E, C, C)``
+
+    Returns:
+        the one of the highest mIoU, if that is higher than with the default by more than a standard error; otherwise the default
+    """
+    mious = {strength: _miou(confusion.sum(dim=0)) for strength, confusion in confusions.items()}
+    best = max(mious, key=lambda strength: mious[strength])
+    error = _standard_error(confusions[best], confusions[DEFAULT_STRENGTH])
+    return best if mious[best] - mious[DEFAULT_STRENGTH] > error else DEFAULT_STRENGTH
+
+
+def _standard_error(one: Tensor, other: Tensor) -> float:
+    """Estimates the standard error of a difference of mIoUs from the confusions of each image, by the jackknife."""
+    differences = [_miou(one.sum(dim=0) - a) - _miou(other.sum(dim=0) - b) for a, b in zip(one, other, strict=True)]
+    return pstdev(differences) * (len(differences) - 1) ** 0.5 if differences else 0.0
 
 
 def _miou(confusion: Tensor) -> float:

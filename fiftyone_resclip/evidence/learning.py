@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fiftyone_resclip.clip.identity import identity
-from fiftyone_resclip.core.teaching import STRENGTHS, Example, Seen, Taught, Teacher, judged
+from fiftyone_resclip.core.teaching import DEFAULT_STRENGTH, Example, Seen, Taught, Teacher, judged
 from fiftyone_resclip.core.windows import Box
 from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError
 from fiftyone_resclip.evaluation.matching import MaskField
@@ -26,8 +26,8 @@ from fiftyone_resclip.segmenter import ResCLIP
 
 Strength = float | Literal["auto"]
 
-#: Strength where there are too few examples to try several, and the fewest examples for that.
-DEFAULT_STRENGTH, LEAST_TO_TRY = 1.0, 3
+#: The fewest examples with which several strengths are tried.
+LEAST_TO_TRY = 3
 #: With fewer images in all, and too few examples to try strengths, the words alone are safer.
 LEAST_IMAGES = 10
 #: Most examples that are left out in turn, and most patches of unlabelled images.
@@ -54,9 +54,9 @@ def learn(
         unlabelled (200): how many more images of their dataset, drawn evenly, show what its images look like; or a collection of
             such images. Without any, the examples show it
         strength ("auto"): how much the examples count, at least 0. ``"auto"`` leaves out one example at a time to try several
-            strengths, also 0, the words alone. Fewer than three examples count with strength 1, or with 0 if there are fewer
-            than ten images in all. Masks that a labelling run made count with strength 1, too: nothing could agree with them
-            better than the words that made them
+            strengths, also 0, the words alone; it takes 1 unless another is better by more than a standard error. Fewer than
+            three examples count with strength 1, or with 0 if there are fewer than ten images in all. Masks that a labelling
+            run made count with strength 1, too: nothing could agree with them better than the words that made them
         progress (None): whether to show a progress bar, by default FiftyOne's setting
 
     Returns:
@@ -155,8 +155,7 @@ class _Lesson:
         if len(self.sample_ids) < LEAST_TO_TRY or self.of_a_run:
             enough = len(self.sample_ids) + len(self.patches) >= LEAST_IMAGES
             return DEFAULT_STRENGTH * enough, {}
-        scores = judged(teacher, self.tried)
-        return max(STRENGTHS, key=lambda strength: scores[strength]), scores
+        return judged(teacher, self.tried)
 
     def _parts(self, path: str) -> tuple[tuple[int, int], list[tuple[Box, Tensor]]]:
         """Returns the size of an image, and features by window."""

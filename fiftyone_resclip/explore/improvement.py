@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fiftyone_resclip.core.teaching import DEFAULT_STRENGTH
 from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.evidence.learning import DEFAULT_STRENGTH, learn
+from fiftyone_resclip.evidence.learning import learn
 from fiftyone_resclip.explore import review
 from fiftyone_resclip.explore.review_pictures import set_earlier_field
 from fiftyone_resclip.explore.review_verdicts import has_verdict, labelled

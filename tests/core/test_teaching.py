@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from fiftyone_resclip.core.teaching import Example, Seen, Teacher, judged
+from fiftyone_resclip.core.teaching import Example, Seen, Teacher, clearly_best, judged
 
 CLASSES, WIDTH, PATCHES = 4, 12, 60
 LAWS = settings(max_examples=10, deadline=None)
@@ -94,12 +94,28 @@ def test_examples_repair_bad_words(hidden: tuple[int, ...]) -> None:
 
 def test_strengths_are_judged_on_examples_that_taught_nothing() -> None:
     teacher, examples = world(1, 4)
-    scores = judged(teacher, examples)
+    chosen, scores = judged(teacher, examples)
     assert list(scores) == [0.0, 0.3, 1.0, 3.0]
-    assert scores[3.0] > scores[0.0] + 0.1
+    assert chosen == 3.0 and scores[3.0] > scores[0.0] + 0.1
     nonsense = [Example(example.features, example.shares.roll(index + 1, 1)) for index, example in enumerate(examples)]
-    wrong = judged(replace(teacher, seen=seen(nonsense)), nonsense)
-    assert wrong[3.0] < scores[3.0] - 0.1  # masks that contradict each other can't be learned by heart
+    words, wrong = judged(replace(teacher, seen=seen(nonsense)), nonsense)
+    assert words == 0.0 and wrong[3.0] < scores[3.0] - 0.1  # masks that contradict each other can't be learned by heart
+
+
+@pytest.mark.parametrize(
+    ("right", "expected"),
+    [
+        pytest.param({0.0: [60, 60, 60, 60], 1.0: [70, 70, 70, 70], 3.0: [75, 76, 75, 74]}, 3.0, id="better in all images"),
+        pytest.param({0.0: [98, 60, 68, 62], 1.0: [70, 70, 70, 70], 3.0: [60, 60, 60, 60]}, 1.0, id="better in one image"),
+        pytest.param({0.0: [90, 92, 91, 93], 1.0: [70, 70, 70, 70], 3.0: [60, 60, 60, 60]}, 0.0, id="words are better"),
+        pytest.param({0.0: [], 1.0: [], 3.0: []}, 1.0, id="no images"),
+    ],
+)
+def test_the_default_strength_stays_unless_another_is_clearly_better(right: dict[float, list[int]], expected: float) -> None:
+    def confusions(of_each_image: list[int]) -> Tensor:
+        return torch.tensor([[[hits, 100 - hits], [100 - hits, hits]] for hits in of_each_image]).reshape(-1, 2, 2)
+
+    assert clearly_best({strength: confusions(hits) for strength, hits in right.items()}) == expected
 
 
 def test_a_class_seen_in_a_single_patch_is_learned_without_nan() -> None:

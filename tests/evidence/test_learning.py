@@ -61,7 +61,7 @@ def test_it_says_what_it_learned(taught: ResCLIPModel, scenes: fo.Dataset) -> No
     assert story is not None
     assert story.sample_ids == tuple(scenes.limit(N_EXAMPLES).values("id"))
     assert story.unlabelled == N_OTHERS and story.skipped == {} and story.unknown == ()
-    assert story.strength in story.scores and story.scores[story.strength] == max(story.scores.values())
+    assert story.strength in story.scores and story.scores[story.strength] >= max(story.scores[0.0], story.scores[1.0])
     shown = [set(np.unique(sample.truth.mask)) for sample in scenes.limit(N_EXAMPLES)]
     for value, name in enumerate(COLOURS_AND_GROUNDS, start=1):
         assert story.examples[name] <= sum(value in values for values in shown)

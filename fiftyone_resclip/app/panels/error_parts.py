@@ -146,7 +146,7 @@ def worst_images(
             )
             row.str(f"picture_{number}_{sample_id}", default=data, view=view)
         panel.define_property(f"pictures_{line}", row, view=types.GridView(orientation="horizontal", gap=2))
-    panel.btn("all_worst", label=f"All images wrong on {verbatim(name)}", on_click=on_all, params={"y": name}, variant="outlined")
+    panel.btn("all_worst", label="Show all wrong images", on_click=on_all, params={"y": name}, variant="outlined")
 
 
 def _stored(results: SemanticEvaluationResults, name: str) -> tuple[Any, ...]:
