@@ -41,6 +41,8 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.speed benchmarks/results/speed.json
 	$(BIN)/python -m benchmarks.pipeline benchmarks/results/pipeline.json
 	$(BIN)/python -m benchmarks.startup benchmarks/results/startup.json
+	$(BIN)/python -m benchmarks.latency benchmarks/results/latency.json
+	$(BIN)/python -m benchmarks.summary benchmarks/results/summary.json --large
 	$(BIN)/python -m benchmarks.kernels benchmarks/results/kernels.json
 	$(BIN)/python -m benchmarks.evidence benchmarks/results/evidence.json
 	$(BIN)/python -m benchmarks.learning_cost benchmarks/results/learning_cost.json
