@@ -19,7 +19,7 @@ demo: $(INSTALLED)
 	$(BIN)/fiftyone-resclip demo --out $(DEMO) $(if $(APP),--app)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(if $(SLOW),-m '')
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(if $(SLOW),-m '')
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--network", choices=("resclip-tiny", ARCHITECTURE), help="only this one; other cases in the file stay")
-    parser.add_argument("--photo", choices=map(_by, PHOTOS_HW), help="only this size; other cases in the file stay")
+    parser.add_argument("--photo", choices=[*map(_by, PHOTOS_HW)], help="only this size; other cases in the file stay")
     options = parser.parse_args()
     own_database.use()
     origin = provenance()

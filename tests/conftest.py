@@ -13,6 +13,8 @@ from pathlib import Path
 _HOME = Path(tempfile.mkdtemp(prefix="resclip-tests-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it runs in the background ignore Ctrl-C
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # processes that share the tests also share the processors; so do those that they start
 os.environ.update(
     FIFTYONE_DATABASE_VALIDATION="false",
     FIFTYONE_DO_NOT_TRACK="true",
@@ -33,7 +35,6 @@ own_database.use(_HOME / "database")
 import fiftyone as fo
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from fiftyone_resclip.clip.backbone import Backbone
@@ -41,9 +42,13 @@ from fiftyone_resclip.fields import schema
 from fiftyone_resclip.model import ResCLIPModel, load_model
 from fiftyone_resclip.tiny.scenes import COLOURS, GROUNDS, class_map, draw_scene
 
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)  # processes that share the tests also share the processors
-
+ROOT = Path(__file__).parent
 CLASSES = (*(f"{colour} cloth" for colour in COLOURS), *GROUNDS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the long tests first, so that no process is left alone with one at the end."""
+    items.sort(key=lambda item: not {"browser", "doors", "faults"} & set(item.path.relative_to(ROOT).parts))
 
 
 @pytest.fixture(scope="session")

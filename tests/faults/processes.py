@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+
+from tests.faults import forking
 
 #: What every process needs to label a dataset with the tiny model: ``dataset`` and ``model``.
 PREPARED = """
@@ -31,13 +34,24 @@ def start(code: str, *arguments: str) -> subprocess.Popen[str]:
 
 def start_plain(code: str, environment: Mapping[str, str] | None, *arguments: str) -> subprocess.Popen[str]:
     """Starts Python code with an environment, by default that of this process."""
-    command, pipe = [sys.executable, "-c", textwrap.dedent(code), *arguments], subprocess.PIPE
+    code, environment = textwrap.dedent(code), os.environ if environment is None else environment
+    if forking.is_possible:
+        return forking.Fork(code, arguments, environment)
+    command, pipe = [sys.executable, "-c", code, *arguments], subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 def run(code: str, *arguments: str) -> str:
-    """Runs Python code to its end and returns its output; raises an error if the code does."""
-    process = start(code, *arguments)
+    """Runs Python code after :data:`PREPARED` to its end and returns its output; raises an error if the code does."""
+    return _output(start(code, *arguments))
+
+
+def run_plain(code: str, *arguments: str) -> str:
+    """Does what :func:`run` does, without :data:`PREPARED`."""
+    return _output(start_plain(code, None, *arguments))
+
+
+def _output(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err[-2000:]
     return out

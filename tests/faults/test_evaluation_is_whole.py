@@ -17,6 +17,7 @@ import pytest
 
 from fiftyone_resclip.evaluation.evaluate import evaluate
 from fiftyone_resclip.fields.private import database, dataset_id, stored
+from tests.faults import processes
 
 Make = Callable[[Callable[[Path], fo.Dataset]], fo.Dataset]
 
@@ -274,17 +275,15 @@ def test_evaluations_and_labelling_at_the_same_time_lose_nothing_and_mix_nothing
     evaluate(dataset, "pred", "gt", "x")
     evaluate(dataset, "pred", "gt", "y", **SECOND)
     whole = {key: without_key(dataset, key) for key in "xy"}
-    workers, pipes = ("x", "y", "labels"), {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    commands = [[sys.executable, "-c", AT_ONCE, dataset.name, worker, str(ROUNDS)] for worker in workers]
-    processes = [subprocess.Popen(command, text=True, **pipes) for command in commands]
-    for process in processes:
-        assert process.stdout and process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    said = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    workers = [processes.start_plain(AT_ONCE, None, dataset.name, name, str(ROUNDS)) for name in ("x", "y", "labels")]
+    for worker in workers:
+        assert worker.stdout and worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        assert worker.stdin
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    said = [worker.communicate()[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
     assert sum(map(int, said)) == ROUNDS  # each contested key was won by one process, and refused to the other
 
     own = [f"{worker}{number}" for worker in "xy" for number in range(ROUNDS)]

@@ -31,7 +31,7 @@ COMMANDS = {
     "benchmarks.evaluation": "{}/evaluation.json --images 1 --repeats 1",
     "benchmarks.evidence": "{}/evidence.json --pool 2 --test 1 --draws 1 --examples 1",
     "benchmarks.startup": "{}/startup.json --rounds 1",
-    "benchmarks.pipeline": "{}/pipeline.json --images 1 --rounds 1 --network resclip-tiny",
+    "benchmarks.pipeline": "{}/pipeline.json --images 1 --rounds 1 --network resclip-tiny --photo 1200x1600",
     "pytest": "-p no:cacheprovider -k left_alone tests/test_demo.py tests/published/test_loading.py",
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import fiftyone as fo
@@ -13,6 +11,7 @@ from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.private import stored
+from tests.faults import processes
 
 MakeDataset = Callable[..., fo.Dataset]
 
@@ -31,8 +30,7 @@ for round in range(30):
 @pytest.mark.slow
 def test_fields_that_processes_declare_at_the_same_time_all_stay(make_dataset: MakeDataset) -> None:
     dataset = make_dataset(1)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    workers = [subprocess.Popen([sys.executable, "-c", DECLARE, dataset.name, name], text=True, **pipes) for name in "ab"]
+    workers = [processes.start_plain(DECLARE, None, dataset.name, name) for name in "ab"]
     for worker in workers:
         assert worker.stdout and worker.stdout.readline() == "ready\n"
     for worker in workers:
@@ -66,7 +64,7 @@ def test_unsaved_changes_of_the_user_are_kept(make_dataset: MakeDataset, by_othe
     sample.tags.append("mine")
     if by_others:
         command = f"import fiftyone as fo; fo.load_dataset({dataset.name!r}).add_sample_field('theirs', fo.FloatField)"
-        subprocess.run([sys.executable, "-c", command], check=True)
+        processes.run_plain(command)
     with exclusive(dataset):
         dataset.info["more"] = 1
     assert stored(dataset)["info"] == {"by": "hand", "more": 1}
@@ -95,6 +93,8 @@ leases._LEASE_MS = 500
 with exclusive.exclusive(fo.load_dataset({dataset.name!r})):
     os._exit(9)
 """
-    assert subprocess.run([sys.executable, "-c", holder], check=False).returncode == 9
+    process = processes.start_plain(holder, None)
+    process.communicate(timeout=120)
+    assert process.returncode == 9
     schema.declare_field(dataset, "pred", {1: "car"})
     assert stored(dataset)["mask_targets"]["pred"] == {"1": "car"}

@@ -7,7 +7,6 @@ import os
 import pickle
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +41,7 @@ from fiftyone_resclip.text_files import LARGEST
 from fiftyone_resclip.vocabulary import Vocabulary
 from tests.app import conftest as app
 from tests.conftest import CLASSES
+from tests.faults import processes
 
 TINY = Path(module.__file__).parents[1] / "tiny"
 MakeDataset = Callable[..., fo.Dataset]
@@ -282,8 +282,9 @@ for _ in range(6):
     torch.testing.assert_close(text_features(tiny, ["snow"]), tiny.encode_text(["snow"]), atol=0, rtol=0)
 """
         environment = {**os.environ, "FIFTYONE_RESCLIP_CACHE": str(tmp_path / "cache")}
-        running = [subprocess.Popen([sys.executable, "-c", code], env=environment) for _ in range(2)]
-        assert [process.wait(120) for process in running] == [0, 0]
+        for process in [processes.start_plain(code, environment) for _ in range(2)]:
+            _, err = process.communicate(timeout=120)
+            assert process.returncode == 0, err
 
 
 EVIL = "http://evil.invalid"
