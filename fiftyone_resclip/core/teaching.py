@@ -20,7 +20,7 @@ from fiftyone_resclip.core.text import Correction, best_of_classes
 from fiftyone_resclip.errors import ConfigError
 
 #: Strengths that are tried; 0 is the words alone. The default is taken unless another one is clearly better.
-STRENGTHS, DEFAULT_STRENGTH = (0.0, 0.3, 1.0, 3.0), 1.0
+STRENGTHS, DEFAULT_STRENGTH = (0.0, 0.5, 1.0, 3.0), 0.5
 
 #: Share of the examples in the mean of a class; the rest comes from unlabelled patches that look like the class.
 _TRUST = 2 / 3

@@ -54,9 +54,9 @@ def learn(
         unlabelled (200): how many more images of their dataset, drawn evenly, show what its images look like; or a collection of
             such images. Without any, the examples show it
         strength ("auto"): how much the examples count, at least 0. ``"auto"`` leaves out one example at a time to try several
-            strengths, also 0, the words alone; it takes 1 unless another is better by more than a standard error. Fewer than
-            three examples count with strength 1, or with 0 if there are fewer than ten images in all. Masks that a labelling
-            run made count with strength 1, too: nothing could agree with them better than the words that made them
+            strengths, also 0, the words alone; it takes 0.5 unless another is better by more than a standard error. Fewer than
+            three examples count with strength 0.5, or with 0 if there are fewer than ten images in all. Masks that a labelling
+            run made count with strength 0.5, too: nothing could agree with them better than the words that made them
         progress (None): whether to show a progress bar, by default FiftyOne's setting
 
     Returns:

@@ -95,7 +95,7 @@ def test_examples_repair_bad_words(hidden: tuple[int, ...]) -> None:
 def test_strengths_are_judged_on_examples_that_taught_nothing() -> None:
     teacher, examples = world(1, 4)
     chosen, scores = judged(teacher, examples)
-    assert list(scores) == [0.0, 0.3, 1.0, 3.0]
+    assert list(scores) == [0.0, 0.5, 1.0, 3.0]
     assert chosen == 3.0 and scores[3.0] > scores[0.0] + 0.1
     nonsense = [Example(example.features, example.shares.roll(index + 1, 1)) for index, example in enumerate(examples)]
     words, wrong = judged(replace(teacher, seen=seen(nonsense)), nonsense)
@@ -105,10 +105,10 @@ def test_strengths_are_judged_on_examples_that_taught_nothing() -> None:
 @pytest.mark.parametrize(
     ("right", "expected"),
     [
-        pytest.param({0.0: [60, 60, 60, 60], 1.0: [70, 70, 70, 70], 3.0: [75, 76, 75, 74]}, 3.0, id="better in all images"),
-        pytest.param({0.0: [98, 60, 68, 62], 1.0: [70, 70, 70, 70], 3.0: [60, 60, 60, 60]}, 1.0, id="better in one image"),
-        pytest.param({0.0: [90, 92, 91, 93], 1.0: [70, 70, 70, 70], 3.0: [60, 60, 60, 60]}, 0.0, id="words are better"),
-        pytest.param({0.0: [], 1.0: [], 3.0: []}, 1.0, id="no images"),
+        pytest.param({0.0: [60, 60, 60, 60], 0.5: [70, 70, 70, 70], 3.0: [75, 76, 75, 74]}, 3.0, id="better in all images"),
+        pytest.param({0.0: [98, 60, 68, 62], 0.5: [70, 70, 70, 70], 3.0: [60, 60, 60, 60]}, 0.5, id="better in one image"),
+        pytest.param({0.0: [90, 92, 91, 93], 0.5: [70, 70, 70, 70], 3.0: [60, 60, 60, 60]}, 0.0, id="words are better"),
+        pytest.param({0.0: [], 0.5: [], 3.0: []}, 0.5, id="no images"),
     ],
 )
 def test_the_default_strength_stays_unless_another_is_clearly_better(right: dict[float, list[int]], expected: float) -> None:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import fiftyone_resclip as resclip
+from fiftyone_resclip.core.teaching import DEFAULT_STRENGTH
 from fiftyone_resclip.errors import ConfigError, DatasetError
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.model import ResCLIPModel
@@ -61,7 +62,7 @@ def test_it_says_what_it_learned(taught: ResCLIPModel, scenes: fo.Dataset) -> No
     assert story is not None
     assert story.sample_ids == tuple(scenes.limit(N_EXAMPLES).values("id"))
     assert story.unlabelled == N_OTHERS and story.skipped == {} and story.unknown == ()
-    assert story.strength in story.scores and story.scores[story.strength] >= max(story.scores[0.0], story.scores[1.0])
+    assert story.strength in story.scores and story.scores[story.strength] >= story.scores[DEFAULT_STRENGTH]
     shown = [set(np.unique(sample.truth.mask)) for sample in scenes.limit(N_EXAMPLES)]
     for value, name in enumerate(COLOURS_AND_GROUNDS, start=1):
         assert story.examples[name] <= sum(value in values for values in shown)
@@ -76,7 +77,7 @@ def test_no_examples_and_no_strength_leave_the_words_alone(model: ResCLIPModel, 
         resclip.learn(model, scenes.limit(2), "truth", unlabelled=0, strength=0),
         resclip.learn(model, scenes.limit(2), "truth", unlabelled=3),  # too few images to be safe
     ):
-        assert same.taught is not None and same.taught.strength in (0, 1)
+        assert same.taught is not None and same.taught.strength in (0, DEFAULT_STRENGTH)
         assert torch.equal(same.segmenter.segment(pixels)[0].labels, expected.labels)
 
 
@@ -84,7 +85,7 @@ def test_masks_that_words_made_count_although_nothing_agrees_with_them_better(mo
     resclip.label(scenes.limit(4), model, "made")
     story = resclip.learn(model, scenes.limit(4), "made", unlabelled=8).taught
     resclip.delete_run(scenes, "made")
-    assert story is not None and story.strength == 1.0 and story.scores == {}
+    assert story is not None and story.strength == DEFAULT_STRENGTH and story.scores == {}
 
 
 def test_learning_again_replaces_what_was_learned(taught: ResCLIPModel, model: ResCLIPModel, scenes: fo.Dataset) -> None:
