@@ -26,8 +26,8 @@ from fiftyone_resclip.segmenter import ResCLIP
 
 Strength = float | Literal["auto"]
 
-#: The fewest examples with which several strengths are tried.
-LEAST_TO_TRY = 3
+#: The fewest examples with which several strengths are tried: of fewer, those that remain show too few of the classes.
+LEAST_TO_TRY = 5
 #: With fewer images in all, and too few examples to try strengths, the words alone are safer.
 LEAST_IMAGES = 10
 #: Most examples that are left out in turn, and most patches of unlabelled images.
@@ -55,7 +55,7 @@ def learn(
             such images. Without any, the examples show it
         strength ("auto"): how much the examples count, at least 0. ``"auto"`` leaves out one example at a time to try several
             strengths, also 0, the words alone; it takes 0.5 unless another is better by more than a standard error. Fewer than
-            three examples count with strength 0.5, or with 0 if there are fewer than ten images in all. Masks that a labelling
+            five examples count with strength 0.5, or with 0 if there are fewer than ten images in all. Masks that a labelling
             run made count with strength 0.5, too: nothing could agree with them better than the words that made them
         progress (None): whether to show a progress bar, by default FiftyOne's setting
 
