@@ -13,6 +13,7 @@ from fiftyone.operators import types
 from fiftyone_resclip.app import colours
 from fiftyone_resclip.app.forms import selection
 from fiftyone_resclip.app.messages import plain, point_out, sentence, verbatim, warn
+from fiftyone_resclip.app.operators import launch
 from fiftyone_resclip.errors import ConfigError, DatasetError, counted
 from fiftyone_resclip.evaluation.void import AUTO, DEFAULT_VALUE, Ignored, parse_void
 from fiftyone_resclip.fields.names import checked
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fiftyone_resclip.evaluation.matching import ClassMatch
     from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 
-EXPLORER = "error_explorer"
 _DEFAULT_TRUTH = "ground_truth"
 _NOTHING = "(counts as unlabelled)"
 _SHOWN = 30
@@ -75,8 +75,10 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         colours.show(ctx)
         ctx.ops.notify(f"{key}: {_headline(results)}", variant="warning" if results.notes() else "success")
         if not ctx.delegated:
-            ctx.ops.close_panel(EXPLORER)  # one that is open would keep the run that it shows
-            ctx.ops.open_panel(EXPLORER, layout="horizontal", state={"eval_key": key})
+            ctx.ops.close_panel(launch.ERRORS_PANEL)  # one that is open would keep the run that it shows
+            if not launch.taken(ctx.dataset):
+                ctx.ops.close_panel(launch.RUNS_PANEL)
+            ctx.ops.open_panel(launch.ERRORS_PANEL, layout="horizontal", state={"eval_key": key})
         return {"eval_key": key, "miou": round(results.miou, 2), "pixel_accuracy": round(results.pixel_accuracy, 2)}
 
     def __call__(

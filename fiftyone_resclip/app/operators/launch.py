@@ -9,8 +9,8 @@ from fiftyone_resclip.app import background, colours
 from fiftyone_resclip.app.background import Advance
 from fiftyone_resclip.errors import ResCLIPError
 
-#: The panel that shows runs.
-RUNS_PANEL = "labelling"
+#: The panels of runs and of errors: one takes the place of the other, since each panel more would halve the space of the rest.
+RUNS_PANEL, ERRORS_PANEL = "labelling", "error_explorer"
 
 
 def launch(
@@ -47,6 +47,7 @@ def launch(
     if ctx.current_sample:  # the App opens a panel of the grid only while no sample is open
         ctx.ops.notify(f"{label_field!r} is being labelled; 'ResCLIP: runs' shows how far it is")
     else:
+        ctx.ops.close_panel(ERRORS_PANEL)
         ctx.ops.open_panel(RUNS_PANEL, layout="horizontal")
     return None
 

@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from fiftyone_resclip.app import colours
 from fiftyone_resclip.app.messages import plain, sentence, warn
 from fiftyone_resclip.app.operators.verdicts import field_in
 from fiftyone_resclip.fields.names import checked
@@ -44,7 +45,7 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             inputs.enum("form", list(_FORMS), default="masks", required=False, label="Copy as", view=forms)
             if ctx.params.get("form") in ("detections", "polylines"):
                 inputs.bool("instances", default=True, required=False, label="One label per connected region")
-            inputs.str("to_field", required=True, label="To field")
+            inputs.str("to_field", required=True, default="kept", label="To field")
             count = review.counts(ctx.target_view(), field)["keep"]
             inputs.view("preview", types.Notice(label=f"Kept labels: {count}"))
         except Exception as error:
@@ -61,6 +62,7 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         ctx.ops.notify(f"{count} kept labels are now in {to_field!r}", variant="success")
         ctx.ops.reload_dataset()
         ctx.ops.set_active_fields([*(f for f in ctx.active_fields or () if f not in (field, to_field)), to_field])
+        colours.show(ctx)
 
     def __call__(
         self, samples: Any, label_field: str = "resclip", to_field: str = "kept", form: str = "masks", *, instances: bool = True

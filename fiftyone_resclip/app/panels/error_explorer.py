@@ -64,7 +64,8 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
 
     @plain
     def on_picture(self, ctx: Any) -> None:
-        """Opens the image of the clicked thumbnail."""
+        """Opens the image of the clicked thumbnail, with its errors drawn."""
+        self.on_class_images(ctx)
         ctx.ops.open_sample(id=ctx.params["sample"])
 
     @plain
@@ -133,8 +134,14 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
 
     @plain
     def on_all(self, ctx: Any) -> None:
-        """Shows all images again."""
+        """Shows all images again, and the prediction in place of its errors."""
+        results = _results(ctx)
+        masks = results.config.pred_field
+        others = [field for field in ctx.active_fields or () if field not in (_errors_field(results), masks)]
         ctx.ops.clear_view()
+        ctx.ops.set_active_fields([*others, masks])
+        colours.show(ctx)
+        ctx.panel.state.drawn = None
 
     @plain
     def on_by_words(self, ctx: Any) -> None:
@@ -247,6 +254,11 @@ def _draw_pair(ctx: Any, results: SemanticEvaluationResults, pair: tuple[str, st
     _draw_errors(ctx, results, images_of_pair(results, *pair), pair, f"{pair[0]} taken for {pair[1]}")
 
 
+def _errors_field(results: SemanticEvaluationResults) -> str:
+    prefix = "frames." if results.config.gt_field.startswith("frames.") else ""
+    return f"{prefix}{results.key}_errors"
+
+
 def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: tuple[str, str] | None, what: str) -> None:
     """Shows a view with error masks. It draws them for the first images only, so that a click is answered quickly."""
     from fiftyone_resclip.evaluation.error_masks import write_error_masks
@@ -255,8 +267,7 @@ def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: 
     if len(view) == 0:
         ctx.ops.notify(f"No images: {what}")
         return
-    prefix = "frames." if config.gt_field.startswith("frames.") else ""
-    field = f"{prefix}{results.key}_errors"
+    field = _errors_field(results)
     folder = Path(fo.config.default_dataset_dir) / "resclip"
     write_error_masks(
         view.limit(_DRAWN), config.pred_field, config.gt_field, field, folder,

@@ -141,7 +141,7 @@ def worst_images(
                 width="100%",
                 alt=f"{pixels:,} wrong pixels",
                 operator=on_picture,
-                params={"sample": sample_id},
+                params={"sample": sample_id, "y": name},
                 label=f"{pixels:,} px",
             )
             row.str(f"picture_{number}_{sample_id}", default=data, view=view)

@@ -216,7 +216,9 @@ def _outcome(run: LabelRun, job: background.Job | None) -> str:
     """Says how a run ended."""
     last = run.passes[-1]
     counted = (
-        f"{last['labelled']} of {last['images']} images labelled" if job is None or job.report is None else _brief(job.report)
+        f"{last['labelled']} of {last['images']} images labelled"
+        if job is None or job.report is None
+        else _brief(replace(job.report, stopped=False))  # a button goes on
     )
     said = {
         "killed": f"interrupted; what it had saved of {last['images']} images is kept",  # nobody counted

@@ -96,8 +96,12 @@ def test_the_table_of_confusions_leads_to_their_images(
     group = next(group for group in dataset.app_config.sidebar_groups if group.name == "ev")
     assert {"ev_miou", "ev_errors"} <= set(group.paths)
     back = make_panel(dataset)
+    back.request_params["active_fields"] = ["gt", "ev_errors"]
     ErrorExplorer().on_all(back)
-    assert [name for name, _ in asked(back)] == ["clear_view"]
+    assert [name for name, _ in asked(back)] == [
+        "clear_view", "set_active_fields", "set_color_scheme", "patch_panel_state"
+    ]  # fmt: skip
+    assert dict(asked(back))["set_active_fields"] == {"fields": ["gt", "pred"]}
 
 
 def test_it_follows_the_newest_run_but_keeps_a_choice(dataset: fo.Dataset, make_panel: Any) -> None:
@@ -139,9 +143,11 @@ def test_the_worst_images_of_a_class_are_pictures_that_open_them(
     red = (np.abs(values - ImageColor.getrgb(COLOURS["wrong"])).sum(axis=2) < 100).mean()  # JPEG mixes colours at borders
     sample = scenes[expected[0][0]]
     assert red == pytest.approx(expected[0][1] / masks.read_mask(sample.ground_truth).size, abs=0.03)
-    opened = make_panel(scenes, {"sample": sample.id})
+    opened = make_panel(scenes, {"sample": sample.id, "y": "snow"})
     ErrorExplorer().on_picture(opened)
     assert ("open_sample", sample.id) in [(name, params.get("id")) for name, params in asked(opened)]
+    scenes.reload()
+    assert scenes[sample.id]["ev_errors"] is not None
 
 
 def test_a_cell_opens_its_images_worst_first_with_that_pair_drawn(

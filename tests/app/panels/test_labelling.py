@@ -110,7 +110,9 @@ def test_a_run_goes_on_without_its_page_and_each_page_that_watches_shows_it_once
     dataset = make_dataset(12)
     context = make_context(dataset, **FAST)
     assert Segment().execute(context) is None
-    assert [name for name, _ in asked(context)] == ["open_panel"]
+    assert [(name, params["name"]) for name, params in asked(context)] == [
+        ("close_panel", "error_explorer"), ("open_panel", "labelling")
+    ]  # fmt: skip
     first, second = open_page(dataset), open_page(dataset)
     assert [name for name, _ in first.looks()] == []
     gate.wait()
@@ -217,7 +219,7 @@ def test_stopping_keeps_what_is_done_and_the_panel_goes_on(
     assert ended(dataset).state == "stopped"
     kept = len(dataset.exists("words"))
     assert 0 < kept < 10 and load_run(dataset, "words").state == "stopped"
-    assert "Go on" in page.text() and "stopped; to go on" in page.text()
+    assert "Go on" in page.text() and "stopped. " in page.text() and "label the field again" not in page.text()
     page.send("on_go_on", run="words")
     assert ended(dataset).state == "finished"
     assert len(dataset[2:].exists("words")) == 10 and not len(dataset[:2].exists("words"))  # the same view as before
