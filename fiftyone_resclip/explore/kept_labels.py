@@ -156,7 +156,9 @@ def _check_masks(dataset: Any, history: History, to_field: str, targets: dict[st
     if schema.has_masks(dataset, to_field):
         found.append(_as_keys(dataset.mask_targets.get(to_field)))
     if any(step["form"] != "masks" for step in writers) or any(other != targets for other in found):
-        raise DatasetError(f"field {to_field!r} holds masks of other classes than {history.field!r}; choose a new field")
+        raise DatasetError(
+            f"field {to_field!r} holds masks of other classes than {history.field!r}, or with other mask values; choose a new one"
+        )
 
 
 def _declare(dataset: Any, step: Step) -> None:

@@ -167,7 +167,7 @@ def _ask_mapping(inputs: types.Object, params: Mapping[str, Any], by_names: Clas
 
 def _ask_key(inputs: types.Object, ctx: Any) -> None:
     fresh = _new_key(ctx.dataset, _fields(ctx.dataset, ctx.params)[0])
-    inputs.str("eval_key", default=fresh, required=False, label="Name of this run")
+    inputs.str("eval_key", default=fresh, required=False, label="Name of this evaluation")
     key = str(ctx.params.get("eval_key") or fresh)
     if ctx.dataset.has_evaluation(key):
         inputs.bool("overwrite", default=False, required=False, label=verbatim(f"Replace the run {key!r}"))
