@@ -76,7 +76,7 @@ def _improving(plan: Improvement, field: str) -> background.Steps:
     yield "Loads the model"
     recipe = plan.run.recipe
     model = models.in_turn(lambda: model_of(recipe, models.backbone(recipe["model"])))
-    yield f"Learns from {len(plan.kept)} kept masks"
+    yield f"Learns from {len(plan.kept)} kept masks and the look of other images"
     taught = models.in_turn(lambda: learn_kept(model, plan.kept, field))
     models.remember(taught)
     yield from models.by_turns(plan.iter_label(taught))

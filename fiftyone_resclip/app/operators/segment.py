@@ -222,7 +222,7 @@ def _labelling(plan: Plan, params: dict[str, Any], dataset: Any) -> background.S
         vocabulary = words.read_for(name, params, dataset)
         model = models.in_turn(lambda: models.model(name, settings, vocabulary, known.taught))
         if known.examples is not None:
-            yield f"Learns from the masks of {known.examples.label_field!r}"
+            yield f"Learns from the masks of {known.examples.label_field!r} and the look of other images"
             model = models.in_turn(partial(evidence.learned, model, known))
             models.remember(model)
         labelling = iter_label(
