@@ -13,9 +13,8 @@ from pathlib import Path
 _HOME = Path(tempfile.mkdtemp(prefix="resclip-tests-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it runs in the background ignore Ctrl-C
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"  # processes that share the tests also share the processors; so do those that they start
 os.environ.update(
+    OMP_NUM_THREADS="1" if "PYTEST_XDIST_WORKER" in os.environ else "2",  # tests at the same time share the processors
     FIFTYONE_DATABASE_VALIDATION="false",
     FIFTYONE_DO_NOT_TRACK="true",
     FIFTYONE_SHOW_PROGRESS_BARS="false",

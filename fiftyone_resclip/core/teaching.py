@@ -265,7 +265,7 @@ def judged(teacher: Teacher, examples: Sequence[Example]) -> tuple[float, dict[f
             found = (scores + features @ weights.T + bias).argmax(dim=1)
             pairs = torch.bincount(truth * n_classes + found, minlength=n_classes**2)
             confusion[number] = pairs.view(n_classes, n_classes)
-    return clearly_best(confusions), {strength: _miou(confusion.sum(dim=0)) for strength, confusion in confusions.items()}
+    return clearly_best(confusions), _mious(confusions)
 
 
 def clearly_best(confusions: Mapping[float, Tensor]) -> float:
@@ -277,10 +277,14 @@ def clearly_best(confusions: Mapping[float, Tensor]) -> float:
     Returns:
         the one of the highest mIoU, if that is higher than with the default by more than a standard error; otherwise the default
     """
-    mious = {strength: _miou(confusion.sum(dim=0)) for strength, confusion in confusions.items()}
+    mious = _mious(confusions)
     best = max(mious, key=lambda strength: mious[strength])
     error = _standard_error(confusions[best], confusions[DEFAULT_STRENGTH])
     return best if mious[best] - mious[DEFAULT_STRENGTH] > error else DEFAULT_STRENGTH
+
+
+def _mious(confusions: Mapping[float, Tensor]) -> dict[float, float]:
+    return {strength: _miou(confusion.sum(dim=0)) for strength, confusion in confusions.items()}
 
 
 def _standard_error(one: Tensor, other: Tensor) -> float:
