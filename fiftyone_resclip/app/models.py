@@ -17,6 +17,7 @@ from fiftyone_resclip.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from fiftyone_resclip.clip.backbone import Backbone
     from fiftyone_resclip.core.teaching import Taught
+    from fiftyone_resclip.evidence.learning import Studying
     from fiftyone_resclip.explore.playground import Playground
     from fiftyone_resclip.model import ResCLIPModel
 
@@ -64,18 +65,35 @@ def by_turns(steps: Iterator[_T]) -> Generator[_T, None, None]:
             in_turn(close)  # Ctrl-C stops the wait but not the current step, so closing must wait for that step
 
 
+def learning(steps: Iterator[Studying], what: str) -> Generator[str, None, ResCLIPModel]:
+    """Learns :func:`by_turns`, and remembers what was learned, so that its run can go on later.
+
+    Args:
+        steps: from :func:`fiftyone_resclip.evidence.learning.iter_learn`, or a function that calls it
+        what: what it learns from
+
+    Yields:
+        how far it is
+
+    Returns:
+        the new model
+    """
+    model = None
+    for studying in by_turns(steps):
+        yield f"Learns from {what}: {studying}"
+        model = studying.model
+    assert model is not None
+    if model.taught is not None:
+        lessons.append(model.taught)
+    return model
+
+
 @lru_cache(maxsize=2)
 def backbone(name: str) -> Backbone:
     """Returns a loaded CLIP model; call it :func:`in_turn`."""
     from fiftyone_resclip.clip.backbone import Backbone
 
     return Backbone.load(name)
-
-
-def remember(model: ResCLIPModel) -> None:
-    """Remembers what examples taught a model, so that its run can go on later."""
-    if model.taught is not None:
-        lessons.append(model.taught)
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import fiftyone as fo
@@ -66,20 +68,63 @@ def learn(
         DatasetError: if the field has no masks or no class in common with the model, or none of the examples can be used
         ConfigError: if ``model``, ``strength`` or ``unlabelled`` is invalid
     """
+    steps = iter_learn(model, samples, label_field, unlabelled=unlabelled, strength=strength)
+    studying = next(steps)
+    with fo.ProgressBar(total=studying.total, progress=progress) as bar:
+        for studying in steps:
+            if studying.model is None:
+                bar.update()
+    assert studying.model is not None
+    return studying.model
+
+
+@dataclass(frozen=True)
+class Studying:
+    """How far learning is.
+
+    Attributes:
+        done: images studied
+        total: images to study
+        model: what was learned, at the end
+    """
+
+    done: int
+    total: int
+    model: ResCLIPModel | None = None
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total} images studied"
+
+
+def iter_learn(
+    model: ResCLIPModel, samples: Any, label_field: str, *, unlabelled: Any = 200, strength: Strength = "auto"
+) -> Iterator[Studying]:
+    """Learns as :func:`learn` does, one image at each step.
+
+    Args:
+        model: as for :func:`learn`, like all others
+        samples: the examples
+        label_field: their masks
+        unlabelled (200): more images
+        strength ("auto"): how much the examples count
+
+    Yields:
+        how far it is, also before the first image; the last has the new model
+    """
     _check(samples, unlabelled, strength)
     lesson = _Lesson(checked_model(model).segmenter, MaskField.of(samples, label_field))
     lesson.of_a_run = run_key(dataset_of(samples), label_field) is not None
     examples = samples.exists(label_field).sort_by("id")
     others = _others(samples, examples, unlabelled)
-    tried = set(evenly(len(examples), _MOST_JUDGED))
-    with fo.ProgressBar(total=len(examples) + len(others), progress=progress) as bar:
-        for number, sample in enumerate(examples.select_fields(label_field)):
-            lesson.study(sample, sample[label_field], is_tried=number in tried)
-            bar.update()
-        for path in others:
-            lesson.watch(path, max(_MOST_PATCHES // len(others), 1))
-            bar.update()
-    return lesson.learned(strength)
+    tried, first, total = set(evenly(len(examples), _MOST_JUDGED)), len(examples), len(examples) + len(others)
+    yield Studying(0, total)
+    for number, sample in enumerate(examples.select_fields(label_field)):
+        lesson.study(sample, sample[label_field], is_tried=number in tried)
+        yield Studying(number + 1, total)
+    for number, path in enumerate(others, start=first):
+        lesson.watch(path, max(_MOST_PATCHES // len(others), 1))
+        yield Studying(number + 1, total)
+    yield Studying(total, total, lesson.learned(strength))
 
 
 class _Lesson:

@@ -1,4 +1,4 @@
-"""Improves the masks of a field: learns from those that were kept in its review, and labels what has no verdict anew.
+"""Improves the masks of a field: learns from those that were kept in its review, and labels all other images anew.
 
 The new masks go to a field of their own, together with the kept ones, which are kept there, too.
 """
@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fiftyone_resclip.core.teaching import DEFAULT_STRENGTH
-from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.evidence.learning import learn
+from fiftyone_resclip.errors import DatasetError, counted
+from fiftyone_resclip.evidence.learning import Studying, iter_learn
 from fiftyone_resclip.explore import review
 from fiftyone_resclip.explore.review_pictures import set_earlier_field
-from fiftyone_resclip.explore.review_verdicts import has_verdict, labelled
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.fields.slices import select_slice
@@ -36,7 +35,7 @@ class Improvement:
     Attributes:
         run: the labelling run that made the masks under review
         kept: a view of the samples with kept masks
-        rest: a view of the images without a verdict, whether they have a mask or not
+        rest: a view of all other images: without a verdict, discarded, to be fixed, or without a mask
         to_field: the new field
     """
 
@@ -55,7 +54,7 @@ class Improvement:
             taken (()): names of fields that other runs are about to make
 
         Raises:
-            DatasetError: if there is no such field of masks, no labelling run made it, no mask is kept, or all have a verdict
+            DatasetError: if there is no such field of masks, no labelling run made it, no mask is kept, or all are kept
         """
         dataset, kept = dataset_of(samples), review.kept(samples, label_field).values("id")
         with exclusive(dataset):
@@ -67,18 +66,17 @@ class Improvement:
             )
         if not kept:
             raise DatasetError(f"no mask of {label_field!r} is kept yet, so there is nothing to learn from; keep a few first")
-        judged = labelled(samples, label_field).match(has_verdict(label_field)).values("id")
-        rest = select_slice(samples).exclude(judged)
+        rest = select_slice(samples).exclude(kept)
         if not len(rest):
-            raise DatasetError(f"every mask of {label_field!r} has a verdict, so there is nothing left to improve")
+            raise DatasetError(f"every mask of {label_field!r} is kept, so there is nothing left to improve")
         base = re.sub(rf"{_SUFFIX}(_\d+)?\Z", "", label_field)
         return cls(run, select_slice(dataset).select(kept), rest, fresh_field(dataset, base + _SUFFIX, taken))
 
     def __str__(self) -> str:
-        return f"{len(self.kept)} kept masks teach; {len(self.rest)} images without a verdict are labelled into {self.to_field!r}"
+        return f"{counted(len(self.kept), 'kept mask')} will teach; the other {counted(len(self.rest), 'image')} are labelled into {self.to_field!r}"
 
     def iter_label(self, model: ResCLIPModel) -> Iterator[LabelingReport]:
-        """Labels the images without a verdict; copies the kept masks and their verdicts as soon as there is a field for them.
+        """Labels the images that are not kept; copies the kept masks and their verdicts as soon as there is a field for them.
 
         Args:
             model: what the kept masks taught, from :func:`learn_kept`
@@ -102,8 +100,8 @@ class Improvement:
             set_earlier_field(dataset, self.to_field, label_field)
 
 
-def learn_kept(model: ResCLIPModel, kept: Any, label_field: str) -> ResCLIPModel:
-    """Learns from kept masks; see :func:`fiftyone_resclip.learn`.
+def iter_learn_kept(model: ResCLIPModel, kept: Any, label_field: str) -> Iterator[Studying]:
+    """Learns from kept masks; see :func:`fiftyone_resclip.evidence.learning.iter_learn`.
 
     The strength is fixed. Choosing one would compare the examples with what the words alone find, which is what made the masks:
     no correction could be better.
@@ -113,7 +111,7 @@ def learn_kept(model: ResCLIPModel, kept: Any, label_field: str) -> ResCLIPModel
         kept: a view of the samples with kept masks
         label_field: the masks
 
-    Returns:
-        a new model
+    Yields:
+        how far it is; the last has the new model
     """
-    return learn(model, kept, label_field, strength=DEFAULT_STRENGTH, progress=False)
+    return iter_learn(model, kept, label_field, strength=DEFAULT_STRENGTH)

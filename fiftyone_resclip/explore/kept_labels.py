@@ -49,19 +49,14 @@ def begin(dataset: Any, history: History, kept: Any, to_field: str, *, form: str
         DatasetError: if the name of the field is invalid, or the field holds or is about to hold something else
     """
     _check_name(to_field)
-    targets = _as_keys(dataset.mask_targets.get(history.field))
+    targets = _targets(dataset, history)
     facts = {"to_field": to_field, "form": form, "instances": instances, "targets": targets}
     is_new = to_field not in dataset.get_field_schema()
 
     def parts() -> Iterator[Part]:
         refresh(dataset)  # now other processes can see this step, and this one sees what they did before that
-        if form == "masks":
-            _check_masks(dataset, history, to_field, targets)
-        elif len(history.writers(to_field)) > 1:
-            raise DatasetError(f"field {to_field!r} is unfinished; repeat what was interrupted, undo it, or choose a new field")
-        elif to_field in dataset.get_field_schema():
-            raise DatasetError(f"field {to_field!r} already exists; choose a new one")
-        elif not len(kept):
+        check(dataset, history, to_field, form, ours=1)
+        if form != "masks" and not len(kept):
             raise DatasetError(f"no mask of {history.field!r} is kept yet, so there is nothing to convert")
         chosen = kept.exists(to_field, False) if to_field in dataset.get_field_schema() else kept
         for some in batches(list(zip(*chosen.values(["_id", f"{history.field}._id"]), strict=True)), _LABELS_PER_PART):
@@ -69,6 +64,28 @@ def begin(dataset: Any, history: History, kept: Any, to_field: str, *, form: str
             yield {"ids": list(ids), "labels": list(labels)}
 
     return history.begin("labels", parts(), new=is_new, **facts)
+
+
+def check(dataset: Any, history: History, to_field: str, form: str, ours: int = 0) -> None:
+    """Raises if a field can't take labels.
+
+    Args:
+        dataset: a FiftyOne dataset
+        history: of the review
+        to_field: the field for the labels
+        form: as for :func:`begin`
+        ours (0): how many of the steps that are about to write there may be the caller's own
+
+    Raises:
+        DatasetError: as :func:`begin`
+    """
+    _check_name(to_field)
+    if form == "masks":
+        _check_masks(dataset, history, to_field, _targets(dataset, history))
+    elif len(history.writers(to_field)) > ours:
+        raise DatasetError(f"field {to_field!r} is unfinished; repeat what was interrupted, undo it, or choose a new field")
+    elif to_field in dataset.get_field_schema():
+        raise DatasetError(f"field {to_field!r} already exists; choose a new one")
 
 
 def make(dataset: Any, history: History, step: Step | None) -> int:
@@ -135,6 +152,10 @@ def take_back(dataset: Any, history: History, step: Step) -> str:
     if _remove_if_empty(dataset, history, step, folders):
         return f"field {field!r} removed"
     return f"{removed} labels removed from {field!r}" + (f"; {left} that have changed since are still there" if left else "")
+
+
+def _targets(dataset: Any, history: History) -> dict[str, str]:
+    return _as_keys(dataset.mask_targets.get(history.field))
 
 
 def _as_keys(targets: schema.MaskTargets | None) -> dict[str, str]:

@@ -133,6 +133,24 @@ def convert(
     return kept_labels.make(dataset, history, step)
 
 
+def check_target(samples: Any, label_field: str, to_field: str, form: str = "masks", *, instances: bool = True) -> None:
+    """Raises if :func:`copy_kept` or :func:`convert` would refuse a field.
+
+    Args:
+        samples: a FiftyOne dataset or view
+        label_field: the masks under review
+        to_field: the field for the copies
+        form ("masks"): ``"masks"``, ``"detections"`` or ``"polylines"``
+        instances (True): as in :func:`convert`
+
+    Raises:
+        DatasetError: as they do
+    """
+    dataset, history = dataset_of(samples), History(dataset_of(samples), label_field)
+    if not _interrupted(history, to_field, form=form, instances=instances):
+        kept_labels.check(dataset, history, to_field, form)
+
+
 def undo(samples: Any, label_field: str) -> str | None:
     """Undoes the last step: a verdict, a copy or a conversion, even one that was interrupted.
 

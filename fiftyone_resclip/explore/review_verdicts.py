@@ -27,6 +27,7 @@ Verdict = Literal["keep", "discard", "fix later"]
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
+_DESCRIPTIONS = {fo.StringField: "keep, discard or fix later", fo.ObjectIdField: "which label the verdict is about"}
 _PER_PART = 1000
 
 
@@ -87,7 +88,7 @@ def begin(
     if _missing(dataset, label_field):
         with exclusive(dataset):
             for name, kind in _missing(dataset, label_field).items():
-                dataset.add_sample_field(name, kind)
+                dataset.add_sample_field(name, kind, description=f"Of the review of {label_field}: {_DESCRIPTIONS[kind]}")
 
     def parts() -> Iterator[Part]:
         nonlocal found

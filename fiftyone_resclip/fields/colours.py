@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from itertools import pairwise
@@ -10,6 +11,7 @@ from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.ImageColor import colormap, getrgb
 
 #: The first colours. Any two of them differ as well for people who can't see red or can't see green.
 _FOR_EVERYBODY = (
@@ -18,8 +20,8 @@ _FOR_EVERYBODY = (
 
 #: How many colours a name may choose among: first among those for everybody, then among ever more that are ever more alike.
 _CIRCLES = (len(_FOR_EVERYBODY), 256, 512)
-#: The least distance in CIELAB between the colours of two classes; 2.3 is just noticeable.
-_APART = 7.0
+#: Distances in CIELAB between the colours of two classes, the first that can be had; 2.3 is just noticeable.
+_APART = (30.0, 15.0, 7.0)
 _STEPS = 16
 _LIGHTNESS, _LEAST_CHROMA = (30, 93), 20
 
@@ -29,8 +31,8 @@ _Rows = NDArray[np.float64]
 def colours_for(names: Collection[str], known: Mapping[str, str]) -> dict[str, str]:
     """Chooses a colour for each name.
 
-    The name itself decides, so neither the order of the names nor a new one among them changes the others, except where two
-    names choose the same colour: then the first gets it.
+    The name itself decides: a colour word in it, so that "red car" is red, else its letters. So neither the order of the names nor
+    a new one among them changes the others, except where two names choose similar colours: then the first gets its choice.
 
     Args:
         names: names of classes
@@ -45,8 +47,7 @@ def colours_for(names: Collection[str], known: Mapping[str, str]) -> dict[str, s
         room = np.minimum(room, np.linalg.norm(lab - row, axis=1))
     for name in names:
         if name not in chosen:
-            wishes = _wishes(name)
-            number = wishes[int((room[wishes] >= _APART).argmax())]
+            number = _best(_wishes(name, lab), room)
             chosen[name] = colours[number]
             room = np.minimum(room, np.linalg.norm(lab - lab[number], axis=1))
     return {name: chosen[name] for name in names}
@@ -65,8 +66,18 @@ def palette(n_colours: int) -> list[str]:
     return [colours[number % len(colours)] for number in range(n_colours)]
 
 
-def _wishes(name: str) -> NDArray[np.int64]:
+def _best(wishes: NDArray[np.int64], room: NDArray[np.float64]) -> int:
+    """Returns the first wish that is far from all colours in use; where none is, the first that is less far."""
+    far = [room[wishes] >= apart for apart in (*_APART, 0.0)]
+    return int(wishes[next(int(enough.argmax()) for enough in far if enough.any())])
+
+
+def _wishes(name: str, lab: _Rows) -> NDArray[np.int64]:
     """Returns the numbers of all colours, the one that suits a name best first."""
+    word = next((word for word in re.findall(r"[a-z]+", name.lower()) if word in colormap), None)
+    if word is not None:
+        named = _lab(np.array([getrgb(word)]) / 255)
+        return np.argsort(np.linalg.norm(lab - named, axis=1), kind="stable")
     start, step = np.frombuffer(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "<u4").tolist()
     circles = []
     for first, end in pairwise((0, *_CIRCLES)):

@@ -22,6 +22,10 @@ Kind = Literal["classes", "confidence"]
 
 _NOTE = "resclip_companion"
 _TYPES: Mapping[Kind, type] = {"classes": fo.Classifications, "confidence": fo.Heatmap}
+_DESCRIPTIONS: Mapping[Kind, str] = {
+    "classes": "The classes that the masks show, each with its share of the pixels and their mean confidence",
+    "confidence": "How certain each pixel of the masks is",
+}
 
 
 def find(dataset: fo.Dataset, owner: str) -> dict[Kind, str]:
@@ -83,7 +87,7 @@ def _add(dataset: fo.Dataset, name: str, kind: Kind, note: Mapping[str, Any] | N
     field = name.removeprefix("frames.")
     add = dataset.add_sample_field if field == name else dataset.add_frame_field
     with exclusive(dataset):
-        add(field, fo.EmbeddedDocumentField, embedded_doc_type=_TYPES[kind], info=note)
+        add(field, fo.EmbeddedDocumentField, embedded_doc_type=_TYPES[kind], info=note, description=_DESCRIPTIONS[kind])
         if kind == "classes":
             add(f"{field}.classifications.share", fo.FloatField)
 

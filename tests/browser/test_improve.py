@@ -67,7 +67,7 @@ def test_kept_masks_improve_the_rest(page: Any, server: str, tmp_path: Path) -> 
     page.get_by_role("button", name="Improve the rest").click()
     form = page.locator('[data-cy="operators-prompt-modal"]')
     left = N_IMAGES - N_KEPT
-    form.get_by_text(f"5 kept masks teach; {left} images without a verdict are labelled into").wait_for(timeout=240_000)
+    form.get_by_text(f"5 kept masks will teach; the other {left} images are labelled into").wait_for(timeout=240_000)
     screenshot(page, "improve-form")
     form.get_by_role("button", name="Execute").click()
     page.wait_for_selector(f"text=/ of {left} images/")

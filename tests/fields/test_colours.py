@@ -78,6 +78,14 @@ def test_a_word_that_is_added_last_changes_nothing() -> None:
         assert {name: longer[name] for name in shorter} == shorter
 
 
+def test_a_colour_word_in_a_name_decides() -> None:
+    colours = colours_for(["blue cloth", "class 1", "red cloth", "Green cloth"], {})
+    seen_as = {name: [int(colour[at : at + 2], 16) for at in (1, 3, 5)] for name, colour in colours.items()}
+    strongest = {name: max(range(3), key=parts.__getitem__) for name, parts in seen_as.items()}
+    assert (strongest["red cloth"], strongest["Green cloth"], strongest["blue cloth"]) == (0, 1, 2)
+    assert nearest([*colours_for(["red cloth", "red car", "crimson", *WORDS], {}).values()], NORMAL) > 30
+
+
 def test_more_classes_than_colours_get_some_colour() -> None:
     colours = colours_for([f"class {number}" for number in range(700)], {})
     assert len(colours) == 700 and len(set(colours.values())) == 512

@@ -132,9 +132,9 @@ export function Words({ schema: { view }, fullData }: ComponentProps<View>) {
         </div>
       ))}
       {maps.length > 0 && (
-        <div className="resclip-pictures" data-cy="resclip-attention">
+        <div className="resclip-pictures resclip-maps" data-cy="resclip-attention">
           {maps.map(({ title, png }) => (
-            <figure key={title} className="resclip-map">
+            <figure key={title}>
               <img src={png} alt={title} />
               <figcaption>{title}</figcaption>
             </figure>

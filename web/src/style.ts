@@ -11,8 +11,9 @@ const RULES = `
 .resclip kbd { font: inherit; color: var(--fo-palette-text-secondary); }
 .resclip label { display: inline-flex; align-items: center; gap: 6px; }
 .resclip input[type=range] { accent-color: var(--fo-palette-primary-main); }
-.resclip-pictures { display: flex; flex-wrap: wrap; gap: 10px; }
-.resclip figure { flex: 1 1 240px; min-width: 0; margin: 0; }
+.resclip-pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr)); gap: 10px; }
+.resclip-pictures.resclip-maps { grid-template-columns: repeat(3, minmax(0, 1fr)); }
+.resclip figure { min-width: 0; margin: 0; }
 .resclip-frame { position: relative; overflow: hidden; touch-action: none; cursor: crosshair; user-select: none;
   aspect-ratio: var(--ratio); width: 100%; max-width: calc(var(--highest, 60vh) * var(--ratio)); }
 .resclip-content { position: absolute; inset: 0; transform-origin: 0 0; }
@@ -29,8 +30,7 @@ const RULES = `
 .resclip-below { grid-column: 1 / -1; margin: -4px 0 0 12px; font-size: 13px; }
 .resclip-track { height: 12px; background: rgba(128, 128, 128, 0.2); border-radius: 2px; overflow: hidden; }
 .resclip-track i { display: block; height: 100%; }
-.resclip .resclip-map { flex: 0 1 calc((100% - 20px) / 3); }
-.resclip-map img { width: 100%; }
+.resclip-maps img { width: 100%; }
 .resclip-legend { display: flex; flex-wrap: wrap; gap: 4px 14px; margin: 0; padding: 0; list-style: none; }
 .resclip-legend i { display: inline-block; width: 12px; height: 12px; margin-right: 6px; border-radius: 2px; }
 `;

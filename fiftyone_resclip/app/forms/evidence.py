@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,7 @@ from fiftyone_resclip.presets import default_config
 
 if TYPE_CHECKING:
     from fiftyone_resclip.core.teaching import Taught
+    from fiftyone_resclip.evidence.learning import Studying
     from fiftyone_resclip.model import ResCLIPModel
 
 _NOTHING = "nothing"
@@ -119,25 +120,26 @@ def described(known: Evidence) -> list[str]:
     return parts
 
 
-def learned(model: ResCLIPModel, given: Evidence) -> ResCLIPModel:
-    """Returns the model that the examples taught, and saves the lesson if it has a name.
-
-    Call it :func:`~fiftyone_resclip.app.models.in_turn`.
+def iter_learn(model: ResCLIPModel, given: Evidence) -> Iterator[Studying]:
+    """Learns from the examples, and saves the lesson if it has a name.
 
     Args:
         model: the model with its words
         given: the evidence, with examples
+
+    Yields:
+        how far it is; the last has the new model
     """
-    from fiftyone_resclip.evidence.learning import learn
+    from fiftyone_resclip.evidence import learning
     from fiftyone_resclip.evidence.lessons import save_lesson
-    from fiftyone_resclip.explore.improvement import learn_kept
+    from fiftyone_resclip.explore.improvement import iter_learn_kept
 
     assert given.examples is not None
     samples, label_field, kept = given.examples
-    taught = learn_kept(model, samples, label_field) if kept else learn(model, samples, label_field, progress=False)
-    if given.lesson_name is not None and taught.taught is not None:
-        save_lesson(given.lesson_name, taught.taught)
-    return taught
+    for studying in (iter_learn_kept if kept else learning.iter_learn)(model, samples, label_field):
+        if studying.model is not None and studying.model.taught is not None and given.lesson_name is not None:
+            save_lesson(given.lesson_name, studying.model.taught)
+        yield studying
 
 
 def ask_lesson(inputs: types.Object, **event: Any) -> None:

@@ -170,7 +170,7 @@ def _ask_key(inputs: types.Object, ctx: Any) -> None:
     inputs.str("eval_key", default=fresh, required=False, label="Name of this evaluation")
     key = str(ctx.params.get("eval_key") or fresh)
     if ctx.dataset.has_evaluation(key):
-        inputs.bool("overwrite", default=False, required=False, label=verbatim(f"Replace the run {key!r}"))
+        inputs.bool("overwrite", default=False, required=False, label=verbatim(f"Replace the evaluation {key!r}"))
     try:
         _key(ctx.dataset, ctx.params)
     except DatasetError as error:
@@ -234,10 +234,10 @@ def _key(samples: Any, params: Mapping[str, Any]) -> str:
     key = checked(params.get("eval_key") or _new_key(samples, _fields(samples, params)[0]), "run")
     if not key.isidentifier():
         raise DatasetError(
-            f"the name of a run must be letters, digits and underscores and not start with a digit, but got {key!r}"
+            f"the name of an evaluation must be letters, digits and underscores and not start with a digit, but got {key!r}"
         )
     if samples.has_evaluation(key) and not params.get("overwrite"):
-        raise DatasetError(f"a run {key!r} already exists; choose another name or replace it")
+        raise DatasetError(f"an evaluation {key!r} already exists; choose another name or replace it")
     return key
 
 

@@ -1,4 +1,4 @@
-"""The operator that learns from the kept masks of a review and labels what has no verdict, into a new field."""
+"""The operator that learns from the kept masks of a review and labels all other images, into a new field."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fiftyone_resclip.app import background, models
 from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
 from fiftyone_resclip.app.operators import launch
 from fiftyone_resclip.app.operators.verdicts import field_in
+from fiftyone_resclip.errors import counted
 from fiftyone_resclip.fields.schema import mask_fields
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _REVIEW = "review"
 
 
 class Improve(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
-    """Improves the masks that nobody has judged yet by those that were kept."""
+    """Improves all masks that were not kept by those that were."""
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -30,7 +31,7 @@ class Improve(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         return foo.OperatorConfig(
             name="improve",
             label="ResCLIP: improve the rest",
-            description="Learns from the kept masks and labels the images without a verdict again, into a new field",
+            description="Learns from the kept masks and labels all other images again, into a new field",
             icon="auto_fix_high",
             risk_level="medium",
             dynamic=True,
@@ -70,14 +71,13 @@ def _plan(ctx: Any, field: str) -> Improvement:
 
 
 def _improving(plan: Improvement, field: str) -> background.Steps:
-    from fiftyone_resclip.explore.improvement import learn_kept
+    from fiftyone_resclip.explore.improvement import iter_learn_kept
     from fiftyone_resclip.labeling.recipe import model_of
 
     yield "Loads the model"
     recipe = plan.run.recipe
     model = models.in_turn(lambda: model_of(recipe, models.backbone(recipe["model"])))
-    yield f"Learns from {len(plan.kept)} kept masks and the look of other images"
-    taught = models.in_turn(lambda: learn_kept(model, plan.kept, field))
-    models.remember(taught)
+    what = f"{counted(len(plan.kept), 'kept mask')} and the look of other images"
+    taught = yield from models.learning(iter_learn_kept(model, plan.kept, field), what)
     yield from models.by_turns(plan.iter_label(taught))
-    return [f"Learned: {taught.taught}", f"The {len(plan.kept)} kept masks are in {plan.to_field!r}, too"]
+    return [f"Learned: {taught.taught}", f"The kept masks are in {plan.to_field!r}, too"]

@@ -222,9 +222,8 @@ def _labelling(plan: Plan, params: dict[str, Any], dataset: Any) -> background.S
         vocabulary = words.read_for(name, params, dataset)
         model = models.in_turn(lambda: models.model(name, settings, vocabulary, known.taught))
         if known.examples is not None:
-            yield f"Learns from the masks of {known.examples.label_field!r} and the look of other images"
-            model = models.in_turn(partial(evidence.learned, model, known))
-            models.remember(model)
+            what = f"the masks of {known.examples.label_field!r} and the look of other images"
+            model = yield from models.learning(evidence.iter_learn(model, known), what)
         labelling = iter_label(
             plan.samples, model, plan.label_field, overwrite=plan.overwrite, output_dir=destination.output_dir(params),
             shard=shard, regions=known.regions, present=known.present,

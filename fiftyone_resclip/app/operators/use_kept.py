@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from fiftyone_resclip.app import colours
-from fiftyone_resclip.app.messages import plain, sentence, warn
+from fiftyone_resclip.app.messages import plain, point_out, sentence, warn
 from fiftyone_resclip.app.operators.verdicts import field_in
+from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.schema import mask_fields
 
+_TO_FIELD = "kept"
 _FORMS = {"masks": "unchanged masks", "detections": "detections with instance masks", "polylines": "polylines"}
 
 
@@ -45,9 +48,13 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             inputs.enum("form", list(_FORMS), default="masks", required=False, label="Copy as", view=forms)
             if ctx.params.get("form") in ("detections", "polylines"):
                 inputs.bool("instances", default=True, required=False, label="One label per connected region")
-            inputs.str("to_field", required=True, default="kept", label="To field")
-            count = review.counts(ctx.target_view(), field)["keep"]
-            inputs.view("preview", types.Notice(label=f"Kept labels: {count}"))
+            inputs.str("to_field", required=True, default=_TO_FIELD, label="To field")
+            samples, (to_field, form, instances) = ctx.target_view(), _given(ctx.params)
+            inputs.view("preview", types.Notice(label=f"Kept labels: {review.counts(samples, field)['keep']}"))
+            try:
+                review.check_target(samples, field, to_field, form, instances=instances)
+            except DatasetError as error:
+                point_out(inputs, "to_field", str(error))
         except Exception as error:
             warn(inputs, "problem", sentence(error)).invalid = True
         return types.Property(inputs, view=types.View(label="ResCLIP: copy kept labels"))
@@ -55,10 +62,8 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
     @plain
     def execute(self, ctx: Any) -> None:
         """Copies or converts the kept labels and shows the new field."""
-        params = ctx.params
-        field, to_field = field_in(ctx, params.get("label_field")), checked(params.get("to_field") or "", "field")
-        instances = params.get("instances", True)
-        count = self(ctx.target_view(), field, to_field, params.get("form") or "masks", instances=instances)
+        field, (to_field, form, instances) = field_in(ctx, ctx.params.get("label_field")), _given(ctx.params)
+        count = self(ctx.target_view(), field, to_field, form, instances=instances)
         ctx.ops.notify(f"{count} kept labels are now in {to_field!r}", variant="success")
         ctx.ops.reload_dataset()
         ctx.ops.set_active_fields([*(f for f in ctx.active_fields or () if f not in (field, to_field)), to_field])
@@ -84,3 +89,9 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         if form == "masks":
             return review.copy_kept(samples, label_field, to_field)
         return review.convert(samples, label_field, to_field, form, instances=instances)  # type: ignore[arg-type]  # checked there
+
+
+def _given(params: Mapping[str, Any]) -> tuple[str, str, bool]:
+    """Returns the target field, the type of the copies, and whether each region becomes a label of its own."""
+    to_field = params.get("to_field", _TO_FIELD)
+    return checked(to_field or "", "field"), params.get("form") or "masks", params.get("instances", True)

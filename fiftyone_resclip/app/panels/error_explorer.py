@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _METHOD = "resclip"
 _DRAWN = 100
-_SQUARES = {"right": "🟩", "wrong": "🟥", "missed": "🟦", "false": "🟧", "void": "⬜"}  # the colours of the error masks
+_COLOURS = {"right": "green", "wrong": "red", "missed": "blue", "false": "orange", "void": "white"}  # of the error masks
 _HELP = """Shows the results of an evaluation. Click a row or a cell: the grid then shows the images with these pixels, those with
 the most first, and draws the pixels as a mask. A click on a bar shows the worst images of that class. The camera button
 on a plot saves it as a picture."""
@@ -278,7 +278,7 @@ def _draw_errors(ctx: Any, results: SemanticEvaluationResults, view: Any, pair: 
     ctx.ops.set_view(view)
     ctx.ops.set_active_fields([field])
     colours.show(ctx)
-    kinds = (f"{square} {kind}" for kind, square in _SQUARES.items())
-    ctx.panel.state.drawn = ", ".join(kinds) if pair is None else f"{_SQUARES['wrong']} {pair[0]} taken for {pair[1]}"
+    kinds = (f"{kind} {colour}" for kind, colour in _COLOURS.items())
+    ctx.panel.state.drawn = ", ".join(kinds) if pair is None else f"{pair[0]} taken for {pair[1]} {_COLOURS['wrong']}"
     drawn = f"; only the first {_DRAWN} have their errors drawn" if len(view) > _DRAWN else ""
     ctx.ops.notify(f"{counted(len(view), 'image')}: {what}{drawn}")

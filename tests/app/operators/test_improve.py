@@ -1,4 +1,4 @@
-"""*Improve the rest*: kept masks teach, and what has no verdict is labelled again, into a new field."""
+"""*Improve the rest*: kept masks teach, and all other images are labelled again, into a new field."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def run(in_the_app: None, make_context: MakeContext) -> Callable[[Any], Any]:
 
 def test_kept_masks_make_the_rest_better(dataset: fo.Dataset, make_context: MakeContext, run: Any) -> None:
     form = Improve().resolve_input(make_context(dataset, label_field="pred"))
-    expected = "4 kept masks teach; 9 images without a verdict are labelled into 'pred_improved'."
+    expected = "4 kept masks will teach; the other 10 images are labelled into 'pred_improved'."
     assert labels_of(form)["preview"] == expected
     kept, rest = review.kept(dataset, "pred").values("id"), review.still_open(dataset, "pred").values("id")
     before = {sample.id: masks.read_mask(sample.pred) for sample in dataset.exists("pred")}
@@ -93,7 +93,7 @@ def test_a_second_round_uses_another_field_and_all_kept_masks(dataset: fo.Datase
     ("change", "words"),
     [
         ("none kept", "no mask of 'pred' is kept yet, so there is nothing to learn from"),
-        ("all judged", "every mask of 'pred' has a verdict, so there is nothing left to improve"),
+        ("all kept", "every mask of 'pred' is kept, so there is nothing left to improve"),
         ("no run", "masks of 'pred' must be of a labelling run"),
         ("other weights", "the masks were made with other weights than those that 'resclip-tiny' has now"),
         ("other field", "there is no field 'nothing' of masks to review"),
@@ -105,7 +105,7 @@ def test_what_is_missing_is_said_in_a_sentence(
     field = "pred"
     if change == "none kept":
         review.mark(dataset, "pred", dataset.values("id"), None)
-    elif change == "all judged":
+    elif change == "all kept":
         label(dataset, _model_of(dataset), "pred", progress=False)
         review.mark(dataset, "pred", dataset.values("id"), "keep")
     elif change == "no run":

@@ -11,7 +11,7 @@ from fiftyone_resclip.app.operators.use_kept import UseKept
 from fiftyone_resclip.app.operators.verdicts import Discard, FixLater, Keep, UndoReview
 from fiftyone_resclip.app.panels.review import Review
 from fiftyone_resclip.explore import review
-from fiftyone_resclip.explore.improvement import Improvement, learn_kept
+from fiftyone_resclip.explore.improvement import Improvement, iter_learn_kept
 from fiftyone_resclip.fields import schema
 from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.model import ResCLIPModel
@@ -208,7 +208,9 @@ def test_improved_masks_are_shown_beside_the_earlier_ones(
     label(dataset, fast_model, "pred", progress=False)
     review.mark(dataset, "pred", dataset.values("id")[:1], "keep")
     plan = Improvement.of(dataset, "pred")
-    list(plan.iter_label(learn_kept(fast_model, plan.kept, "pred")))
+    *_, learned = iter_learn_kept(fast_model, plan.kept, "pred")
+    assert learned.model is not None
+    list(plan.iter_label(learned.model))
     context = make_panel(dataset, None, {"field": "pred_improved", "ids": dataset.values("id")[1:2]})
     (picture,) = Review().on_pictures(context)["pictures"]
     assert [mask["title"] for mask in picture["masks"]] == ["pred", "pred_improved"]
