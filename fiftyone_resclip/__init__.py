@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fiftyone_resclip.evidence.lessons import list_lessons as list_lessons
     from fiftyone_resclip.evidence.lessons import load_lesson as load_lesson
     from fiftyone_resclip.evidence.lessons import save_lesson as save_lesson
+    from fiftyone_resclip.labeling.exporting import export as export
     from fiftyone_resclip.labeling.label import label as label
     from fiftyone_resclip.labeling.runs import LabelRun as LabelRun
     from fiftyone_resclip.labeling.runs import compare_runs as compare_runs
@@ -46,6 +47,7 @@ _HOMES = {
     "evaluation.evaluate": ("evaluate",),
     "evidence.learning": ("learn",),
     "evidence.lessons": ("delete_lesson", "list_lessons", "load_lesson", "save_lesson"),
+    "labeling.exporting": ("export",),
     "labeling.label": ("label",),
     "labeling.runs": ("LabelRun", "compare_runs", "delete_run", "list_runs", "load_run", "rename_run"),
     "labeling.summarizing": ("summarize",),

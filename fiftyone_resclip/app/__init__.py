@@ -26,6 +26,7 @@ def register(plugin: Any) -> None:
     warn_of_two_versions(definition.directory, definition.version, __version__)
     import fiftyone_resclip.evaluation.method  # noqa: F401  # so that FiftyOne's own "evaluate model" finds our method by name
     from fiftyone_resclip.app.operators.evaluate import Evaluate
+    from fiftyone_resclip.app.operators.export import Export
     from fiftyone_resclip.app.operators.improve import Improve
     from fiftyone_resclip.app.operators.runs import Runs
     from fiftyone_resclip.app.operators.segment import Segment
@@ -38,6 +39,6 @@ def register(plugin: Any) -> None:
     from fiftyone_resclip.app.panels.playground import Playground
     from fiftyone_resclip.app.panels.review import Review
 
-    operators = (Segment, Stop, Evaluate, Keep, Discard, FixLater, UndoReview, UseKept, Improve, Runs, Summarize)
+    operators = (Segment, Stop, Evaluate, Keep, Discard, FixLater, UndoReview, UseKept, Improve, Runs, Summarize, Export)
     for part in (*operators, Playground, Labelling, ErrorExplorer, Review):
         plugin.register(part)

@@ -6,6 +6,7 @@ import click
 
 from fiftyone_resclip.cli.benchmark_command import benchmark
 from fiftyone_resclip.cli.evaluate_command import evaluate
+from fiftyone_resclip.cli.export_command import export
 from fiftyone_resclip.cli.label_command import label
 from fiftyone_resclip.cli.models_command import models
 from fiftyone_resclip.cli.runs_command import runs
@@ -25,6 +26,7 @@ def commands() -> None:
     fiftyone-resclip label photos/ --classes "road, sky, everything else" --out labelled/
     fiftyone-resclip label my-dataset --classes words.txt          words.txt: one class per line, "car: car, sedan"
     fiftyone-resclip evaluate my-dataset --worst 10                mIoU against ground_truth, and the worst images
+    fiftyone-resclip export my-dataset --out for-cvat/             polygons, as CVAT imports them
     fiftyone-resclip doctor                                        is everything there that it needs?
 
     Each command has --help with examples. With --json, a command prints its result as JSON, and everything else to stderr.
@@ -34,5 +36,5 @@ def commands() -> None:
     """
 
 
-for _command in (demo, label, evaluate, benchmark, runs, vocab, models, install, uninstall, doctor):
+for _command in (demo, label, evaluate, export, benchmark, runs, vocab, models, install, uninstall, doctor):
     commands.add_command(_command)

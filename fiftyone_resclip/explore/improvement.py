@@ -73,7 +73,8 @@ class Improvement:
         return cls(run, select_slice(dataset).select(kept), rest, fresh_field(dataset, base + _SUFFIX, taken))
 
     def __str__(self) -> str:
-        return f"{counted(len(self.kept), 'kept mask')} will teach; the other {counted(len(self.rest), 'image')} are labelled into {self.to_field!r}"
+        rest = f"the other {counted(len(self.rest), 'image')} are labelled into {self.to_field!r}"
+        return f"{counted(len(self.kept), 'kept mask')} will teach; {rest}"
 
     def iter_label(self, model: ResCLIPModel) -> Iterator[LabelingReport]:
         """Labels the images that are not kept; copies the kept masks and their verdicts as soon as there is a field for them.

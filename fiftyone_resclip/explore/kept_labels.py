@@ -187,6 +187,7 @@ def _declare(dataset: Any, step: Step) -> None:
     if step["form"] != "masks":
         with exclusive(dataset):
             dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=_CLASSES[step["form"]])
+            schema.colour_labels(dataset)
     elif not schema.has_masks(dataset, field) or dataset.mask_targets.get(field) != targets:
         schema.declare_field(dataset, field, targets)
 

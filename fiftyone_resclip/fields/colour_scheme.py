@@ -14,7 +14,7 @@ from PIL import ImageColor
 
 from fiftyone_resclip.fields.colours import colours_for
 
-_COLOURS = "maskTargetsColors"
+_COLOURS, _VALUES = "maskTargetsColors", "valueColors"
 
 
 def class_colours(dataset: fo.Dataset, class_names: Collection[str], field: str | None = None) -> dict[str, str]:
@@ -63,12 +63,13 @@ def colour(dataset: fo.Dataset, field: str, targets: Mapping[int, str], colours:
     dataset.app_config.color_scheme = scheme
 
 
-def completed(dataset: fo.Dataset, fields: Sequence[str]) -> fo.ColorScheme:
+def completed(dataset: fo.Dataset, fields: Sequence[str], others: Sequence[str] = ()) -> fo.ColorScheme:
     """Returns the colour scheme of a dataset, with a colour for each class of some fields, where the user chose none.
 
     Args:
         dataset: a FiftyOne dataset; nothing is saved
         fields: names of mask fields; names that start with ``frames.`` are fields of video frames
+        others (()): names of fields of other labels, which get the colours of the classes of the masks
 
     Returns:
         a colour scheme that colours by class
@@ -81,6 +82,11 @@ def completed(dataset: fo.Dataset, fields: Sequence[str]) -> fo.ColorScheme:
             entry = _entry(scheme, field)
             own = {each["intTarget"]: each["color"] for each in entry.get(_COLOURS) or []}
             entry[_COLOURS] = [{"intTarget": value, "color": colour} for value, colour in {**values, **own}.items()]
+    for field in others if colours else ():
+        entry = _entry(scheme, field)
+        if entry.setdefault("colorByAttribute", "label") == "label":
+            chosen = {each["value"]: each["color"] for each in entry.get(_VALUES) or []}
+            entry[_VALUES] = [{"value": name, "color": colour} for name, colour in {**colours, **chosen}.items()]
     return scheme
 
 

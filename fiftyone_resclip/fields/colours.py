@@ -31,8 +31,8 @@ _Rows = NDArray[np.float64]
 def colours_for(names: Collection[str], known: Mapping[str, str]) -> dict[str, str]:
     """Chooses a colour for each name.
 
-    The name itself decides: a colour word in it, so that "red car" is red, else its letters. So neither the order of the names nor
-    a new one among them changes the others, except where two names choose similar colours: then the first gets its choice.
+    The name itself decides: a colour word in it, so that "red car" is red, else all of its letters. So neither the order of the
+    names nor a new one among them changes the others, except where two names choose similar colours: then the first gets its own.
 
     Args:
         names: names of classes

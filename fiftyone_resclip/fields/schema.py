@@ -16,6 +16,8 @@ from fiftyone_resclip.vocabulary import Vocabulary
 MaskTargets = Mapping[int, str]
 
 _RUN = "resclip_run"
+#: Labels beside masks that have the names of classes.
+_LABELS = (fo.Classification, fo.Classifications, fo.Detections, fo.Polylines)
 
 
 def mask_targets(vocabulary: Vocabulary) -> dict[int, str]:
@@ -52,15 +54,21 @@ def declare_field(
         named = colours or colour_scheme.class_colours(dataset, [*targets.values()], field)
         dataset.mask_targets = {**dataset.mask_targets, field: dict(targets)}
         colour_scheme.colour(dataset, field, targets, named)
-        colour_masks(dataset)
+        colour_labels(dataset)
         if run is not None:
             set_run_key(dataset, field, run)
 
 
-def colour_masks(dataset: fo.Dataset) -> None:
-    """Gives each mask field the colours of its class names, where the user chose none."""
+def colour_labels(dataset: fo.Dataset) -> None:
+    """Gives each field of masks or other labels the colours of its class names, where the user chose none."""
     with exclusive(dataset):
-        dataset.app_config.color_scheme = colour_scheme.completed(dataset, mask_fields(dataset, frames=True))
+        dataset.app_config.color_scheme = coloured(dataset)
+
+
+def coloured(dataset: fo.Dataset) -> fo.ColorScheme:
+    """Returns the colour scheme that :func:`colour_labels` saves."""
+    others = [name for kind in _LABELS for name in fields_of(dataset, kind, frames=True)]
+    return colour_scheme.completed(dataset, mask_fields(dataset, frames=True), others)
 
 
 def move_declaration(dataset: fo.Dataset, before: str, field: str, targets: MaskTargets) -> None:
@@ -172,8 +180,13 @@ def mask_fields(samples: fo.core.collections.SampleCollection, *, frames: bool =
     Returns:
         field names, in the order of the schema
     """
-    fields = list(samples.get_field_schema(embedded_doc_type=fo.Segmentation))
-    of_frames = samples.get_frame_field_schema(embedded_doc_type=fo.Segmentation) if frames else None
+    return fields_of(samples, fo.Segmentation, frames=frames)
+
+
+def fields_of(samples: fo.core.collections.SampleCollection, label_type: type[fo.Label], *, frames: bool = False) -> list[str]:
+    """Lists the fields of labels of a type, as :func:`mask_fields` does."""
+    fields = list(samples.get_field_schema(embedded_doc_type=label_type))
+    of_frames = samples.get_frame_field_schema(embedded_doc_type=label_type) if frames else None
     return fields + [f"frames.{name}" for name in of_frames or ()]
 
 

@@ -60,11 +60,16 @@ def write_pictures(samples: Any, label_field: str, folder: Path) -> int:
     return len(written)
 
 
+def common_folder(paths: list[str]) -> str:
+    """Returns the innermost folder that has all files in it; ``paths`` must not be empty."""
+    return os.path.commonpath([str(Path(path).parent) for path in paths])
+
+
 def _names(paths: list[str]) -> dict[str, str]:
     """Names each file by its path below the folder that all have in common, without its ending where that is clear."""
     if not paths:
         return {}
-    root = os.path.commonpath([str(Path(path).parent) for path in paths])
+    root = common_folder(paths)
     short = {path: Path(path).relative_to(root) for path in paths}
     count = Counter(str(name.with_suffix("")).lower() for name in short.values())
     return {

@@ -13,7 +13,10 @@ import pytest
 
 from fiftyone_resclip import cli
 from fiftyone_resclip.cli import gpu_processes
+from fiftyone_resclip.cli.export_command import export
 from fiftyone_resclip.clip import weights
+from fiftyone_resclip.explore import review
+from fiftyone_resclip.labeling.exporting import FORMATS
 from fiftyone_resclip.labeling.runs import list_runs, load_run
 
 MakeDataset = Callable[..., fo.Dataset]
@@ -168,3 +171,21 @@ def test_slurm_starts_a_process_for_each_job_of_an_array(make_dataset: MakeDatas
     assert [job.wait() for job in jobs] == [0, 0]
     dataset.reload()
     assert (dataset.count("resclip"), load_run(dataset, "resclip").passes[-1]["done"]) == (6, [0, 1])
+
+
+def test_kept_masks_are_exported_for_cvat(make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    dataset, out = make_dataset(3), tmp_path / "out"
+    review.mark(dataset, "ground_truth", dataset.values("id")[:2], "keep")
+    command = ["export", dataset.name, "--field", "ground_truth", "--out", str(out)]
+    assert cli.main([*command, "--kept"]) == 0
+    assert capsys.readouterr().out == f"masks of 2 images are in {out / 'annotations.xml'}\n"
+    assert (out / "annotations.xml").read_text().count("<image ") == 2
+    assert cli.main(command) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert cli.main([*command, "--format", "coco", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"images": 3, "file": str(out / "annotations.json")}
+
+
+def test_the_command_offers_every_format() -> None:
+    (formats,) = (option.type for option in export.params if option.name == "form")
+    assert list(formats.choices) == list(FORMATS)  # type: ignore[attr-defined]

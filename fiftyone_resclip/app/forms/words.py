@@ -24,11 +24,19 @@ NAMES = ("words_from", CHIPS, "classes", "class_file", "class_field", "vocabular
 
 _SOURCES = {CHIPS: "Words", _TYPED: "Text", _FILE: "File", _FIELD: "Field", _DATASET: "Dataset", _SAVED: "Saved"}
 
+#: The look of tabs that need a second line in a narrow panel.
+_WRAPPED = {
+    "& .MuiTabs-flexContainer": {"flexWrap": "wrap"},
+    "& .MuiTab-root": {"minWidth": 0, "minHeight": 40, "px": 1.25, "py": 0.5},
+    "& .MuiTabs-indicator": {"display": "none"},  # it would stay below the first line
+    "& .Mui-selected": {"textDecoration": "underline", "textUnderlineOffset": "6px"},
+}
+
 _BACKGROUNDS = {
-    _NO_BACKGROUND: "Yes: every pixel gets one of them",
-    _AUTO_BACKGROUND: "No: choose words for the rest automatically",
-    **{name: f"No: the rest is {name}" for name in BACKGROUNDS},
-    _OWN_BACKGROUND: "No: I name the rest",
+    _NO_BACKGROUND: "Yes",
+    _AUTO_BACKGROUND: "No, choose words for the rest",
+    **{name: f"No, the rest is {name}" for name in BACKGROUNDS},
+    _OWN_BACKGROUND: "No, I name the rest",
 }
 
 
@@ -42,7 +50,7 @@ def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, source: s
         source ("typed"): where the classes come from until the user chooses; :data:`CHIPS` for one box with a chip for each word
         **event: ``on_change`` for the inputs of a panel
     """
-    tabs = types.TabsView()
+    tabs = types.TabsView(componentsProps={"tabs": {"sx": _WRAPPED}})
     for value, label in _SOURCES.items():
         tabs.add_choice(value, label=label)
     current = _source(params, source)

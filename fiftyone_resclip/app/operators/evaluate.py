@@ -17,7 +17,7 @@ from fiftyone_resclip.app.operators import launch
 from fiftyone_resclip.errors import ConfigError, DatasetError, counted
 from fiftyone_resclip.evaluation.void import AUTO, DEFAULT_VALUE, Ignored, parse_void
 from fiftyone_resclip.fields.names import checked
-from fiftyone_resclip.fields.schema import colour_masks, mask_fields
+from fiftyone_resclip.fields.schema import colour_labels, mask_fields
 from fiftyone_resclip.fields.slices import image_slices, select_slice
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         key = _key(samples, params)
         settings = _settings(params, _match(samples, params, with_mapping=False))
         results = self(samples, pred_field, gt_field, key, overwrite=bool(params.get("overwrite")), **settings)
-        colour_masks(ctx.dataset)
+        colour_labels(ctx.dataset)
         ctx.ops.reload_dataset()
         colours.show(ctx)
         ctx.ops.notify(f"{key}: {_headline(results)}", variant="warning" if results.notes() else "success")

@@ -58,7 +58,11 @@ def top_confusions(panel: types.Object, results: SemanticEvaluationResults, on_r
     """Shows a table of the confusions with the most pixels; its rows lead to their images."""
     from fiftyone_resclip.evaluation.browsing import top_confusions as found
 
-    table = types.TableView(on_click_row=on_row, componentsProps={"table": {"sx": {"minWidth": 0}}})
+    look = {
+        "table": {"sx": {"minWidth": 0}},
+        "tableContainer": {"sx": {"overscrollBehavior": "auto"}},
+    }  # else the wheel stops there
+    table = types.TableView(on_click_row=on_row, componentsProps=look)
     for key, label in (("truth", "Class"), ("predicted", "is taken for"), ("share", "share"), ("pixels", "pixels")):
         table.add_column(key, label=label)
     table.add_row_action("show", on_row, label="Show", icon="image_search", tooltip="Show its images, worst first")

@@ -130,7 +130,7 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
         scope = scope_of(ctx, list(ctx.selected), ctx.current_sample)
         panel.view("reading", types.ComponentView("ResclipWords", scope=scope, space=_LEFT, **handlers))
         form = types.Object()
-        panel.define_property(_FORM, form, view=types.View(space=12 - _LEFT))
+        panel.define_property(_FORM, form, view=types.View(space=12 - _LEFT, componentsProps={"container": {"sx": {"pr": 2}}}))
         try:
             self._ask(form, ctx)
         except Exception as error:

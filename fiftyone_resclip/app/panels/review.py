@@ -15,7 +15,7 @@ from fiftyone_resclip.app.operators.verdicts import field_in, targets_in
 from fiftyone_resclip.app.scope import scope_of
 from fiftyone_resclip.fields.names import checked
 
-_USE_KEPT = "@fiftyone-resclip/resclip/use_kept"
+_USE_KEPT, _EXPORT = "@fiftyone-resclip/resclip/use_kept", "@fiftyone-resclip/resclip/export"
 _KEYS: Mapping[str, str] = {"k": "keep", "d": "discard", "f": "fix later", "u": "undo"}
 _AHEAD = 64
 _HELP = """Keys: `k` keeps the mask, `d` discards it, `f` leaves it to be fixed later, `u` undoes the last verdict. A verdict
@@ -84,6 +84,11 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         """Opens the form that learns from the kept masks and labels the rest again."""
         ctx.prompt(IMPROVE_URI, params={"label_field": _field(ctx)[0], "panel_id": ctx.panel_id})
 
+    @plain
+    def on_export(self, ctx: Any) -> None:
+        """Opens the form that writes the kept masks to files."""
+        ctx.prompt(_EXPORT, params={"label_field": _field(ctx)[0], "kept": True})
+
     def render(self, ctx: Any) -> types.Property:
         """Builds the choice of masks, the component that shows them and takes verdicts, and what follows a review."""
         panel = types.Object()
@@ -108,6 +113,7 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         uses.btn("use", label="Copy kept labels", on_click=self.on_use, variant="contained")
         if counts["keep"]:
             uses.btn("improve", label="Improve the rest", on_click=self.on_improve, variant="contained")
+            uses.btn("export", label="Export", on_click=self.on_export, variant="contained")
 
 
 def _field(ctx: Any) -> tuple[str, list[str]]:

@@ -193,12 +193,17 @@ def test_kept_masks_can_improve_the_rest(dataset: fo.Dataset, make_panel: Any) -
     assert set(parts["uses"].type.properties) == {"use"}
     type_keys(dataset, make_panel, "k", "improve")
     parts = Review().render(make_panel(dataset)).type.properties
-    assert set(parts["uses"].type.properties) == {"use", "improve"}
+    assert set(parts["uses"].type.properties) == {"use", "improve", "export"}
     context = make_panel(dataset)
     Review().on_improve(context)
     prompt = dict(asked(context))["prompt_user_for_operation"]
     assert prompt["operator_uri"] == "@fiftyone-resclip/resclip/improve"
     assert prompt["params"] == {"label_field": "resclip", "panel_id": "review"}
+    context = make_panel(dataset)
+    Review().on_export(context)
+    prompt = dict(asked(context))["prompt_user_for_operation"]
+    assert prompt["operator_uri"] == "@fiftyone-resclip/resclip/export"
+    assert prompt["params"] == {"label_field": "resclip", "kept": True}
 
 
 def test_improved_masks_are_shown_beside_the_earlier_ones(
