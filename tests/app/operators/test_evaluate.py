@@ -68,12 +68,12 @@ def test_a_taken_name_is_offered_to_be_replaced(dataset: fo.Dataset, make_contex
     assert Evaluate().resolve_input(make_context(dataset)).type.properties["eval_key"].default == "resclip_eval_2"
     taken = Evaluate().resolve_input(make_context(dataset, eval_key="resclip_eval")).type.properties
     assert "overwrite" in taken and taken["eval_key"].invalid
-    assert "a run 'resclip_eval' already exists" in taken["eval_key"].error_message
+    assert "an evaluation 'resclip_eval' already exists" in taken["eval_key"].error_message
     replaced = Evaluate().resolve_input(make_context(dataset, eval_key="resclip_eval", overwrite=True)).type.properties
     assert not replaced["eval_key"].invalid
     context = make_context(dataset, eval_key="resclip_eval")
     assert Evaluate().execute(context) is None
-    assert "a run 'resclip_eval' already exists" in notices(context)[0][1]
+    assert "an evaluation 'resclip_eval' already exists" in notices(context)[0][1]
 
 
 @pytest.mark.parametrize(("void", "expected"), [("1", (1,)), (" 1, 255", (1, 255)), ("", None), (None, 255), ("255", 255)])
