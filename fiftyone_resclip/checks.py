@@ -20,7 +20,7 @@ def is_number(value: object) -> bool:
 def check_unit(name: str, value: float) -> None:
     """Refuses anything but a number in [0, 1]."""
     if not is_number(value) or not 0 <= value <= 1:
-        raise ConfigError(f"{name} must be in [0, 1], but got {value!r}")
+        raise ConfigError(f"{name} must be a number in [0, 1], but got {value!r}")
 
 
 def check_positive(name: str, value: float) -> None:

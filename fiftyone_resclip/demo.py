@@ -61,6 +61,7 @@ DATASET_NAME = "resclip-demo"
 #: Key in the dataset's info that says that the demo made it.
 _INFO = "resclip_demo"
 _TRUTH = "ground_truth"
+_SCENES = "scenes"  # saved view of the others
 _EXAMPLE = "example"  # tag of the scenes that are learned from
 #: Each class has its own colour in the scenes, also where it is painted.
 _PAINT = dict(
@@ -132,6 +133,7 @@ def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
     scenes = [_sample(folder, f"scene-{index:03d}", _FIRST_SCENE + index) for index in range(n_images)]
     examples = [_sample(folder, f"example-{index}", _FIRST_EXAMPLE + index, [_EXAMPLE]) for index in range(N_EXAMPLES)]
     dataset.add_samples([*scenes, *examples], progress=False)
+    dataset.save_view(_SCENES, dataset.match_tags(_EXAMPLE, bool=False))
     return dataset
 
 
@@ -230,10 +232,8 @@ def _farewell(folder: Path) -> str:
     return f"""
 Picture: {shown}/overview.png    Numbers: {shown}/report.json
 
-Browse it in the App:      fiftyone-resclip demo --app
-Your own images, with real CLIP weights (open_clip fetches them once):
-    import fiftyone as fo, fiftyone_resclip as resclip
-    dataset = fo.Dataset.from_images_dir("/path/to/images")
-    model = resclip.load_model("resclip-vit-b-16", classes=["road", "car", "everything else"])
-    print(resclip.label(dataset, model, "resclip"))
-    fo.launch_app(dataset).wait()"""
+Browse it in the App:           fiftyone-resclip demo --app
+Evaluate one of its fields:     FIFTYONE_DATABASE_DIR={shown}/database fiftyone-resclip evaluate {DATASET_NAME} --view {_SCENES}
+Label its images in your words: fiftyone-resclip label {shown}/images --model resclip-tiny --classes "red cloth, snow, asphalt"
+Your own images, with real CLIP weights, which open_clip downloads once:
+                                fiftyone-resclip label photos/ --classes "road, car, everything else" --out labelled/"""

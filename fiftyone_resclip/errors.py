@@ -21,6 +21,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 30
+
 
 class ResCLIPError(Exception):
     """The base class: catch it to catch everything this package raises on purpose."""
@@ -76,7 +78,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{kind} {name!r} is unknown{hint} Known: {', '.join(names) or 'none'}"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{kind} {name!r} is unknown{hint} Known: {', '.join(names[:_LISTED]) or 'none'}{more}"
 
 
 def counted(number: int, thing: str) -> str:

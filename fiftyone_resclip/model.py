@@ -15,6 +15,7 @@ from fiftyone.core.media import VIDEO
 from fiftyone.core.models import Model, SamplesMixin, SupportsGetItem, TorchModelMixin
 from numpy.typing import NDArray
 
+from fiftyone_resclip.checks import check_known
 from fiftyone_resclip.clip.backbone import Backbone
 from fiftyone_resclip.clip.background_words import AUTO, with_chosen_background
 from fiftyone_resclip.clip.text_cache import text_features
@@ -22,7 +23,7 @@ from fiftyone_resclip.config import ResCLIPConfig
 from fiftyone_resclip.core.labels import LabelMap
 from fiftyone_resclip.core.teaching import Taught
 from fiftyone_resclip.embedding import Embedder
-from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError, VocabularyError
+from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError, VocabularyError, counted
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.images import check_thickness, read_network_image, to_network
@@ -77,7 +78,10 @@ class ResCLIPModel(SupportsGetItem, SamplesMixin, TorchModelMixin, Embedder, Mod
         names = self.segmenter.vocabulary.class_names
         shown = ", ".join(names[:_CLASSES_SHOWN]) + ", …" * (len(names) > _CLASSES_SHOWN)
         backbone, mode = self.segmenter.backbone, mode_of(self.segmenter.config)
-        return f"ResCLIPModel({backbone.name!r}, mode {mode!r}, {backbone.device.type}, {len(names)} classes: {shown})"
+        parts = [repr(backbone.name), f"mode {mode!r}", backbone.device.type, f"{len(names)} classes: {shown}"]
+        if self.taught is not None:
+            parts.append(f"taught by {counted(len(self.taught.sample_ids), 'example')}")
+        return f"ResCLIPModel({', '.join(parts)})"
 
     @property
     def mask_targets(self) -> dict[int, str]:
@@ -266,6 +270,9 @@ def load_model(
         raise VocabularyError(
             "classes must name what to look for, but got none; pass for example classes=['road', 'sky', 'everything else']"
         )
+    for setting in settings:
+        known = {*ResCLIPConfig().to_dict(), "background", "preset_name", "pretrained", "device", "taught"}
+        check_known("setting", setting, known)
     vocabulary = Vocabulary.parse(classes)
     chooses = background == AUTO and AUTO not in vocabulary.class_names
     if not chooses:

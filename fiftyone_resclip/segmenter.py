@@ -91,6 +91,10 @@ class ResCLIP:
     def _corrected(self, taught: Taught) -> Words:
         """Adds what examples taught to the words."""
         taught.check(self.config.last_block, identity(self.backbone))
+        if not set(taught.class_names) & set(self.vocabulary.class_names):
+            raise ConfigError(
+                f"examples taught {', '.join(taught.class_names)}, but none of these is a class here; leave out the lesson"
+            )
         rows = list(self.vocabulary.phrase_classes)
         weights, bias = (part[rows].to(self.backbone.device) for part in taught.for_classes(self.vocabulary.class_names))
         return Words(self.text_features + weights, bias)

@@ -6,6 +6,7 @@ This module does not encode text; see :meth:`fiftyone_resclip.clip.backbone.Back
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from typing import NamedTuple, TypeAlias
 from fiftyone_resclip.checks import check_known
 from fiftyone_resclip.errors import VocabularyError
 from fiftyone_resclip.text_files import read_text
+
+logger = logging.getLogger(__name__)
 
 Classes: TypeAlias = "Vocabulary | Mapping[str, Sequence[str] | str] | Sequence[str] | str | Path"
 
@@ -77,7 +80,7 @@ class Vocabulary:
                 raise VocabularyError(f"class {name!r} must have at least one phrase, but got none")
             _refuse_blank_and_repeated(f"phrase of class {name!r}", phrases)
         if self.background is not None and self.background not in self.class_names:
-            raise VocabularyError(f"background must be one of the classes, but got {self.background!r}")
+            raise VocabularyError(f"background must be one of the classes, but got {self.background!r}; add it to the classes")
 
     @property
     def flat_phrases(self) -> tuple[str, ...]:
@@ -189,9 +192,13 @@ class Vocabulary:
         if isinstance(classes, str):
             return cls.from_text(classes, background)
         if isinstance(classes, Mapping):
-            pairs = zip(_in_order("classes", list(classes)), map(_phrases, classes.values()), strict=True)
-            return cls._from_pairs(list(pairs), background)
-        return cls._from_pairs([(name, [name]) for name in _in_order("classes", classes)], background)
+            names = _in_order("classes", list(classes))
+            return cls._from_pairs([(name, _phrases(classes[name], f"phrases of {name!r}")) for name in names], background)
+        names = _in_order("classes", classes)
+        joined = [name for name in names if "," in name or ":" in name]
+        if joined:
+            logger.warning("%r is read as one name; for several or for synonyms, pass one text, or {'car': ['sedan']}", joined[0])
+        return cls._from_pairs([(name, [name]) for name in names], background)
 
     @classmethod
     def preset(cls, name: str) -> Vocabulary:
@@ -254,8 +261,8 @@ def _as_tuple(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _phrases(phrases: object) -> list[str]:
-    return split_words(phrases) if isinstance(phrases, str) else _in_order("phrases", phrases)
+def _phrases(phrases: object, kind: str = "phrases") -> list[str]:
+    return split_words(phrases) if isinstance(phrases, str) else _in_order(kind, phrases)
 
 
 def _in_order(kind: str, texts: object) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -35,12 +36,28 @@ def answering(command: Callable[..., Answer]) -> Callable[..., int]:
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
     @functools.wraps(command)
     def printed(*args: Any, as_json: bool, **kwargs: Any) -> int:
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        with contextlib.redirect_stdout(_ToStderr()) if as_json else contextlib.nullcontext():
             answer = command(*args, **kwargs)
         click.echo(json.dumps(answer.data, indent=2, ensure_ascii=False) if as_json else answer.text)
         return answer.exit_code
 
     return printed
+
+
+class _ToStderr(io.TextIOBase):
+    """Writes to stderr. Stdout must not be stderr itself: FiftyOne's progress bars replace handlers of logs that write to stdout."""
+
+    def write(self, text: str) -> int:
+        """Writes text."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Writes what stderr holds back."""
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Returns whether stderr is a terminal."""
+        return sys.stderr.isatty()
 
 
 @contextlib.contextmanager

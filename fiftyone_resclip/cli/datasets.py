@@ -50,9 +50,7 @@ def samples_of(name: str, view: str | None = None, kind: str = "dataset") -> Any
     if view is None:
         return dataset
     if not dataset.has_saved_view(view):
-        raise DatasetError(
-            f"dataset {name!r} has no saved view {view!r}; it has {', '.join(dataset.list_saved_views()) or 'none'}"
-        )
+        raise DatasetError(unknown(f"saved view of {name!r}", view, dataset.list_saved_views()))
     return dataset.load_saved_view(view)
 
 
@@ -71,15 +69,20 @@ def folder_or_dataset(target: str, name: str | None = None, view: str | None = N
         DatabaseError: if FiftyOne's database can't be started
         DatasetError: if there is neither, both, or no image in the folder
     """
+    folder, is_path = Path(target).expanduser(), target.startswith((".", "/", "~")) or "/" in target
+    if folder.is_file():
+        raise DatasetError(f"{target!r} is a file; give the folder that it is in")
+    if is_path and not folder.is_dir() and not _may_be_dataset(target):
+        raise DatasetError(f"there is no folder {target!r}; check its path")
     import fiftyone as fo
 
     from fiftyone_resclip.doors.database import require_database
     from fiftyone_resclip.labeling.image_folders import dataset_of_folder, is_of_folder
 
     require_database()
-    folder, known = Path(target).expanduser(), bool(target) and fo.dataset_exists(target)
+    known = bool(target) and fo.dataset_exists(target)
     if not folder.is_dir() or not target:
-        if not known and (target.startswith((".", "/", "~")) or "/" in target):
+        if not known and is_path:
             raise DatasetError(f"there is no folder {target!r}; check its path")
         if name is not None:
             raise DatasetError(f"--name is for the dataset of a folder, but {target!r} is none; leave it out")
@@ -89,3 +92,8 @@ def folder_or_dataset(target: str, name: str | None = None, view: str | None = N
     if view is not None:
         raise DatasetError(f"--view needs a dataset, but {target!r} is a folder; leave it out")
     return dataset_of_folder(folder, name)
+
+
+def _may_be_dataset(target: str) -> bool:
+    """Returns whether a text with a slash can be the name of a dataset, which only the database knows."""
+    return not target.startswith((".", "/", "~")) and not target.endswith("/")

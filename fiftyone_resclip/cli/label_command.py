@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="FOLDER_OR_DATASET")
 @click.option("--classes", help="Classes such as 'road, car, everything else', or a text file with one class per line.")
 @click.option("--vocab", metavar="NAME", help="Classes that `vocab save` or the App saved, or those of a published benchmark.")
-@click.option("--background", help="The class that uncertain pixels get, or 'auto' to choose words for one.")
+@click.option("--background", help="The one of the classes that uncertain pixels get, or 'auto' to add one with chosen words.")
 @click.option("--name", help="Name for the dataset of a folder; by default that of the folder.")
 @click.option("--view", help="A saved view of the dataset; by default all of it.")
 @click.option("--field", default="resclip", show_default=True, help="Field for the masks.")
 @click.option("--overwrite", is_flag=True, help="Give images that have a mask a new one.")
-@click.option("--out", type=Folder(), help="Also write masks and overlays to this folder, named like the images.")
+@click.option("--overwrite-field", metavar="FIELD", help="The same for masks that ResCLIP did not make: the field's name again.")
+@click.option("--out", type=Folder(), help="At the end, also write masks and overlays to this folder, named like the images.")
 @click.option("--output-dir", type=Folder(), help="Where the dataset keeps mask files; by default its database.")
 @click.option("--summary/--no-summary", default=True, help="Also store which classes each image has, and how much of each.")
 @click.option("--confidence-maps", is_flag=True, help="Also store each pixel's confidence, as a heat map.")
@@ -52,7 +53,7 @@ def label(line: list[str], target: str, shard: str | None, gpus: str | None, **o
 
     \b
     fiftyone-resclip label photos/ --classes "road, car, everything else"
-    fiftyone-resclip label photos/ --classes words.txt --out labelled/      PNG masks, JPEG overlays, classes.json
+    fiftyone-resclip label photos/ --classes words.txt --out labelled/      PNG masks, JPEG overlays, resclip-classes.json
     fiftyone-resclip label my-dataset --classes words.txt --preset fast --output-dir masks/
     fiftyone-resclip label my-dataset --vocab streets --examples kept --regions sam_masks
 
@@ -72,30 +73,46 @@ def _labelled(
     target: str, shard: tuple[int, int] | None, *, field: str, name: str | None, view: str | None, out: Path | None, ray: bool,
     ray_address: str | None, **options: Any,
 ) -> Answer:  # fmt: skip
-    from fiftyone_resclip.fields.mask_files import refuse_unwritable
-    from fiftyone_resclip.fields.private import dataset_of
-    from fiftyone_resclip.labeling.label import check_request
-    from fiftyone_resclip.labeling.label import label as label_samples
-
     if ray_address is not None and not ray:
         raise ConfigError("--ray-address is for --ray; add it, or leave the address out")
+    _check_words(options)  # before FiftyOne is loaded, which takes seconds
+    from fiftyone_resclip.fields.mask_files import refuse_unwritable
+
     if out is not None:
         refuse_unwritable(out, "pictures")
     samples = folder_or_dataset(target, name, view)
+    from fiftyone_resclip.fields.private import dataset_of
+    from fiftyone_resclip.labeling.label import check_request
+    from fiftyone_resclip.labeling.label import label as label_samples
+    from fiftyone_resclip.labeling.picture_files import refuse_other_classes, write_pictures
+
     names = ("overwrite", "output_dir", "regions", "present", "summary", "confidence_maps", "batch_size", "num_workers")
+    options["overwrite"] = options.pop("overwrite_field") or options["overwrite"]
     settings = {setting: options[setting] for setting in names} | {"engine": "ray" if ray else "local"}
     check_request(samples, field, **settings)  # before weights are loaded, which may take minutes
     model, learned = _model(samples, **{key: value for key, value in options.items() if key not in names})
+    if out is not None:
+        refuse_other_classes(out, model.mask_targets)
     with progress_bar("labelling") as show:
         report = label_samples(samples, model, field, **settings, shard=shard, address=ray_address, progress=show)
     dataset = dataset_of(samples).name
     lines = [*learned, str(report), f"dataset {dataset!r}, field {field!r}; to see it: fiftyone app launch {dataset!r}"]
     if out is not None:
-        from fiftyone_resclip.labeling.picture_files import write_pictures
-
         lines.append(f"{write_pictures(samples, field, out)} masks and overlays in {out}")
     data = {**report.to_json(), "dataset": dataset, "field": field, "out": None if out is None else str(out.absolute())}
     return Answer("\n".join(lines), data, exit_code=int(report.failed > 0 and report.labelled + report.skipped == 0))
+
+
+def _check_words(options: dict[str, Any]) -> None:
+    """Refuses what needs no dataset to be seen: classes and settings."""
+    from fiftyone_resclip.presets import start_config
+    from fiftyone_resclip.vocabulary import Vocabulary
+
+    if (options["classes"] is None) == (options["vocab"] is None):
+        raise ConfigError("label needs either --classes, such as --classes 'road, sky, everything else', or --vocab NAME")
+    if options["classes"] is not None:
+        Vocabulary.parse(options["classes"])
+    start_config(options["choice"].name, options["preset"]).varied(options["choice"].changes)
 
 
 def _model(
@@ -109,8 +126,6 @@ def _model(
     from fiftyone_resclip.fields.private import dataset_of
     from fiftyone_resclip.model import load_model
 
-    if (classes is None) == (vocab is None):
-        raise ConfigError("label needs either --classes, such as --classes 'road, sky, everything else', or --vocab NAME")
     if examples is not None:
         MaskField.of(samples, examples)
     model = load_model(

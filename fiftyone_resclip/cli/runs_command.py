@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from typing import Any
 
 import click
+from tabulate import tabulate
 
 from fiftyone_resclip.cli.answers import Answer, answering
 from fiftyone_resclip.cli.datasets import samples_of
+
+_WIDEST = 60
 
 
 @click.group("runs")
@@ -36,7 +41,11 @@ def list_all(dataset: str) -> Answer:
 @click.argument("key")
 @answering
 def show(dataset: str, key: str) -> Answer:
-    """Print everything that is recorded of a run, as JSON."""
+    """Print everything that is recorded of a run, as JSON.
+
+    \b
+    fiftyone-resclip runs show my-dataset resclip
+    """
     from fiftyone_resclip.labeling.runs import load_run
 
     run = vars(load_run(samples_of(dataset), key))
@@ -53,8 +62,14 @@ def diff(dataset: str, key: str, other_key: str) -> Answer:
     from fiftyone_resclip.labeling.runs import compare_runs
 
     differences = compare_runs(samples_of(dataset), key, other_key)
-    lines = [f"{name}: {before!r} / {after!r}" for name, (before, after) in differences.items()]
-    return Answer("\n".join(lines) or "both runs make the same masks", differences)
+    rows = [(name, _brief(before), _brief(after)) for name, (before, after) in differences.items()]
+    text = tabulate(rows, ("", key, other_key), tablefmt="plain", disable_numparse=True)
+    return Answer(text if rows else "both runs make the same masks", differences)
+
+
+def _brief(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"
 
 
 @runs.command()
@@ -73,10 +88,18 @@ def rename(dataset: str, key: str, new_key: str) -> Answer:
 @runs.command()
 @click.argument("dataset")
 @click.argument("key")
+@click.option("--yes", is_flag=True, help="Don't ask.")
 @answering
-def delete(dataset: str, key: str) -> Answer:
-    """Delete a run with its field and its mask files."""
-    from fiftyone_resclip.labeling.runs import delete_run
+def delete(dataset: str, key: str, yes: bool) -> Answer:
+    """Delete a run with its field and its mask files.
 
-    delete_run(samples_of(dataset), key)
+    \b
+    fiftyone-resclip runs delete my-dataset resclip
+    """
+    from fiftyone_resclip.labeling.runs import delete_run, load_run
+
+    found = samples_of(dataset)
+    if sys.stdin.isatty() and not yes:
+        click.confirm(f"Delete {load_run(found, key).label_field!r} of {dataset!r}, with its mask files?", abort=True)
+    delete_run(found, key)
     return Answer(f"deleted {key!r} with its field and its mask files", {"deleted": key})

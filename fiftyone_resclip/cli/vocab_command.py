@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fiftyone_resclip.cli.answers import Answer, answering
+from fiftyone_resclip.errors import counted
 
 if TYPE_CHECKING:
     from fiftyone_resclip.vocabulary import Vocabulary
@@ -30,7 +31,11 @@ def vocab() -> None:
 @click.option("--background", help="The class that uncertain pixels get.")
 @answering
 def check(classes: tuple[str, ...], background: str | None) -> Answer:
-    """Show how CLASSES are read: a text file, or classes such as 'car: car, sedan'."""
+    """Show how CLASSES are read: a text file, or classes such as 'car: car, sedan'.
+
+    \b
+    fiftyone-resclip vocab check words.txt
+    """
     return _shown(_read(classes, background))
 
 
@@ -114,10 +119,10 @@ def _read(classes: tuple[str, ...], background: str | None) -> Vocabulary:
 
 
 def _shown(vocabulary: Vocabulary) -> Answer:
-    count = f"{len(vocabulary.class_names)} classes, {len(vocabulary.flat_phrases)} phrases"
+    count = f"{counted(len(vocabulary.class_names), 'class')}, {counted(len(vocabulary.flat_phrases), 'phrase')}"
     fallback = "stay unlabelled" if vocabulary.background is None else f"become {vocabulary.background!r}"
     data = {
         "classes": dict(zip(vocabulary.class_names, map(list, vocabulary.phrases), strict=True)),
         "background": vocabulary.background,
     }
-    return Answer(f"{vocabulary.to_text()}\n\n{count}; uncertain pixels {fallback}", data)
+    return Answer(f"{vocabulary.to_text()}\n\n{count}; pixels below a prob_threshold {fallback}", data)

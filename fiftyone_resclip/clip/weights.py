@@ -191,10 +191,12 @@ def _fetched(model: str, blueprint: Blueprint, weights: str, tag: Mapping[str, A
         with _quiet():
             return Path(open_clip.download_pretrained(tag))
     except Exception as error:
+        hub = str(tag.get("hf_hub") or tag.get("url"))
+        file = f"open_clip_model.safetensors of {hub.rstrip('/')!r} at Hugging Face" if hub.endswith("/") else hub
         raise WeightsError(
-            f"the weights {weights!r} of {model!r} could not be fetched ({_first_line(error)}). Without network: get the "
-            f"file {tag.get('hf_hub') or tag.get('url')} (for a name ending in '/', its open_clip_model.safetensors) on another "
-            f"machine and load {_architecture_for(blueprint.name, tag)!r} with its path as pretrained"
+            f"the weights {weights!r} of {model!r} could not be fetched ({_first_line(error)}). Without network: get the file "
+            f"{file} on another machine, and load {_architecture_for(blueprint.name, tag)!r} with the file's path as pretrained; "
+            "'resclip-tiny' needs no file, but knows only generated scenes"
         ) from error
 
 

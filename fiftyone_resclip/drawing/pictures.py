@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from plotly.colors import sample_colorscale
 
-_MARGIN_PX, _TITLE_PX = 8, 26
+_MARGIN_PX, _TITLE_PX, _ENTRY_PX = 8, 26, 150
 _STEPS = 101
 _INK, _PAPER = "#222222", "#ffffff"
 
@@ -95,7 +96,7 @@ def overview(
     height = round(cell_width * rows[0][0].height / rows[0][0].width)
     step_x, step_y = cell_width + _MARGIN_PX, height + _MARGIN_PX
     font = ImageFont.load_default(size=14)
-    per_line = max(len(titles) * step_x // 150, 1)
+    per_line = max(len(titles) * step_x // _ENTRY_PX, 1)
     lines = -(-len(legend) // per_line)
     size = (_MARGIN_PX + len(titles) * step_x, _TITLE_PX + len(rows) * step_y + lines * _TITLE_PX + _MARGIN_PX)
     canvas = Image.new("RGB", size, _PAPER)
@@ -105,8 +106,30 @@ def overview(
         for row, cells in enumerate(rows):
             cell = cells[column].resize((cell_width, height), Image.Resampling.NEAREST)
             canvas.paste(cell, (_MARGIN_PX + column * step_x, _TITLE_PX + row * step_y))
+    _draw_legend(draw, legend, per_line, _TITLE_PX + len(rows) * step_y, font)
+    return canvas
+
+
+def with_legend(picture: Image.Image, legend: Sequence[tuple[str, str]]) -> Image.Image:
+    """Puts a colour legend below a picture.
+
+    Args:
+        picture: an RGB image
+        legend: name and hex colour of each class
+
+    Returns:
+        a higher RGB image
+    """
+    per_line = max(picture.width // _ENTRY_PX, 1)
+    lines = -(-len(legend) // per_line)
+    canvas = Image.new("RGB", (picture.width, picture.height + lines * _TITLE_PX), _PAPER)
+    canvas.paste(picture)
+    _draw_legend(ImageDraw.Draw(canvas), legend, per_line, picture.height, ImageFont.load_default(size=14))
+    return canvas
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, legend: Sequence[tuple[str, str]], per_line: int, top: int, font: Any) -> None:
     for index, (name, colour) in enumerate(legend):
-        x, y = _MARGIN_PX + index % per_line * 150, _TITLE_PX + len(rows) * step_y + index // per_line * _TITLE_PX
+        x, y = _MARGIN_PX + index % per_line * _ENTRY_PX, top + index // per_line * _TITLE_PX
         draw.rectangle((x, y + 4, x + 14, y + 18), fill=colour)
         draw.text((x + 20, y + 3), name, fill=_INK, font=font)
-    return canvas

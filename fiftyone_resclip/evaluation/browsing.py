@@ -91,6 +91,9 @@ class Confusion(NamedTuple):
     pixels: int
     share: float
 
+    def __str__(self) -> str:
+        return f"{self.truth} taken for {self.predicted}: {self.pixels:,} pixels, {100 * self.share:.1f} % of {self.truth}"
+
 
 def top_confusions(results: SemanticEvaluationResults, most: int) -> list[Confusion]:
     """Lists the confusions with the most pixels, most first.
@@ -168,7 +171,13 @@ def images_wrong_on(results: SemanticEvaluationResults, name: str) -> Any:
 
 
 def worst_images(results: SemanticEvaluationResults) -> Any:
-    """Returns a view of the images sorted by their own mIoU, lowest first; images without one are left out."""
+    """Returns a view of the images sorted by their own mIoU, lowest first; images without one are left out.
+
+    Raises:
+        DatasetError: if the evaluation was not stored
+    """
+    if results.key is None:
+        raise DatasetError("only a stored evaluation knows its images; evaluate with an eval_key")
     field = f"{results.key}_miou"
     return results.samples.exists(field).sort_by(field)
 

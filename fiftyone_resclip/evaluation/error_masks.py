@@ -24,7 +24,7 @@ from fiftyone_resclip.fields.private import dataset_of, refresh, root_dataset_of
 TARGETS: Mapping[int, str] = {1: "right", 2: "wrong", 3: "missed", 4: "false", 5: "void"}
 #: Colour by kind of pixel, everywhere.
 COLOURS: Mapping[str, str] = {"right": "#2ca02c", "wrong": "#e6194b", "missed": "#1f6fff", "false": "#ff8c00", "void": "#a9a9a9"}
-_VALUE = {name: value for value, name in TARGETS.items()}
+VALUES = {name: value for value, name in TARGETS.items()}
 #: Key in a dataset's info that records what its error masks were made from.
 _INFO = "resclip_error_masks"
 
@@ -80,7 +80,7 @@ def write_error_masks(
         truth, prediction = match.truth_indices(pixels.truth), match.predicted_indices(pixels.prediction)
         name = sample_id if image.frame is None else f"{sample_id}-{image.frame:06d}"
         path = mask_path(output_dir, root_dataset_of(samples), error_field, name)
-        marked = _kinds(truth, prediction, match) if cell is None else (truth == cell[0]) & (prediction == cell[1])
+        marked = kinds_of(truth, prediction, match) if cell is None else (truth == cell[0]) & (prediction == cell[1])
         masks.write_mask(marked.astype(np.uint8), path)
         done.setdefault(sample_id, {})[image.frame] = {short_name: fo.Segmentation(mask_path=str(path))}
     write_fields(samples, done)
@@ -101,13 +101,13 @@ def _cell(match: ClassMatch, pair: tuple[str, str]) -> tuple[int, int]:
     return names.index(pair[0]), names.index(pair[1])
 
 
-def _kinds(truth: NDArray[np.int64], prediction: NDArray[np.int64], match: ClassMatch) -> NDArray[np.int64]:
+def kinds_of(truth: NDArray[np.int64], prediction: NDArray[np.int64], match: ClassMatch) -> NDArray[np.int64]:
     """Returns the kind of each pixel, a key of :data:`TARGETS`."""
     background = -2 if match.background is None else match.class_names.index(match.background)
     nothing = (prediction == len(match.class_names)) | (prediction == background)
     conditions = [truth == VOID, truth == prediction, nothing, truth == background]
     kinds: NDArray[np.int64] = np.select(
-        conditions, [_VALUE[kind] for kind in ("void", "right", "missed", "false")], _VALUE["wrong"]
+        conditions, [VALUES[kind] for kind in ("void", "right", "missed", "false")], VALUES["wrong"]
     )
     return kinds
 

@@ -18,6 +18,7 @@ from fiftyone_resclip.evaluation.void import AUTO, Ignored, mask_value, resolve_
 from fiftyone_resclip.fields import masks
 from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.private import dataset_of, is_frame_field, root_dataset_of
+from fiftyone_resclip.fields.schema import mask_fields
 from fiftyone_resclip.fields.values import Mask, relabel
 
 #: Name for pixels without a class, also used in FiftyOne's tables.
@@ -84,7 +85,7 @@ class MaskField:
         schema = samples.get_field_schema() if not is_frame_field(samples, name) else samples.get_frame_field_schema()
         short = name.removeprefix("frames.")
         if short not in schema:
-            raise DatasetError(f"field {name!r} must exist, but the fields are {', '.join(schema)}")
+            raise DatasetError(unknown("field", name, mask_fields(samples, frames=True)))
         if getattr(schema[short], "document_type", None) is not fo.Segmentation:
             raise DatasetError(f"field {name!r} must hold Segmentation labels, but it holds {schema[short]}")
         targets = targets or _declared(dataset_of(samples), name) or _declared(root_dataset_of(samples), f"frames.{name}")

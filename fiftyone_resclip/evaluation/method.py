@@ -215,7 +215,9 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         root = root_dataset_of(samples)
         refresh(root)  # another process may have stored or deleted runs
         if not self.config._overwrite and root.has_evaluation(eval_key):
-            raise DatasetError(f"eval key {eval_key!r} is taken; choose another, or pass overwrite=True to replace that run")
+            raise DatasetError(
+                f"eval key {eval_key!r} is taken; choose another, or replace that run: overwrite=True, or --overwrite"
+            )
         try:
             self.validate_run(root, eval_key)
         except ValueError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fiftyone.utils.eval.segmentation import SegmentationResults
@@ -20,11 +20,16 @@ from fiftyone_resclip.evaluation.matching import UNLABELLED
 from fiftyone_resclip.evaluation.run_fields import known_fields
 from fiftyone_resclip.fields.private import is_frame_field, root_dataset_of
 
+if TYPE_CHECKING:
+    from fiftyone_resclip.evaluation import browsing
+
 #: Metrics stored on each sample; see :func:`per_image`.
 FIELDS = ("accuracy", "precision", "recall", "miou", "worst_class", "unlabelled", "dice")
 
 #: The field of a sample's mIoU is in percent, like every other mIoU. Runs that don't note this have shares in [0, 1].
 WHOLE_MIOU = 100
+
+_NOTES_SHOWN = 20
 
 
 class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # FiftyOne has no type information
@@ -186,6 +191,26 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
         """Images whose prediction was resized to the ground truth's size, each with both sizes."""
         return dict(self.details["resized"])
 
+    def top_confusions(self, most: int = 10) -> list[browsing.Confusion]:
+        """Lists the confusions with the most pixels, of classes that are taken for others; ``print(*..., sep="\\n")`` shows them.
+
+        Args:
+            most (10): how many at most
+        """
+        from fiftyone_resclip.evaluation import browsing
+
+        return browsing.top_confusions(self, most)
+
+    def worst_images(self) -> Any:
+        """Returns a view of the images, those with the lowest mIoU of their own first.
+
+        Raises:
+            DatasetError: if the evaluation was run without an eval key
+        """
+        from fiftyone_resclip.evaluation import browsing
+
+        return browsing.worst_images(self)
+
     def images_with(self, truth: str, predicted: str) -> list[tuple[str, int]]:
         """Finds the images that have pixels in a cell of the confusion matrix.
 
@@ -235,7 +260,12 @@ class SemanticEvaluationResults(SegmentationResults):  # type: ignore[misc]  # F
     def __str__(self) -> str:
         rows = [(name, "–" if math.isnan(value) else f"{value:.2f}") for name, value in self.iou.items()]
         table = tabulate(rows, tablefmt="plain", colalign=("left", "right"), disable_numparse=True)
-        return "\n".join([self.headline, table, *self.notes()])
+        notes = self.notes()
+        more = [f"and {len(notes) - _NOTES_SHOWN} more notes, in notes()"] if len(notes) > _NOTES_SHOWN else []
+        return "\n".join([self.headline, table, *notes[:_NOTES_SHOWN], *more])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.headline}>"
 
     @property
     def headline(self) -> str:

@@ -1,22 +1,25 @@
-"""Small pictures of the images that are worst on a class, with their wrong pixels painted."""
+"""Pictures of images with their wrong pixels painted: small ones of those that are worst on a class, and files of any."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fiftyone_resclip.drawing.pictures import overlay, with_legend
 from fiftyone_resclip.errors import ImageError
 from fiftyone_resclip.evaluation.counting import images_in, read_pixels
-from fiftyone_resclip.evaluation.error_masks import COLOURS
+from fiftyone_resclip.evaluation.error_masks import COLOURS, TARGETS, VALUES, kinds_of
 from fiftyone_resclip.evaluation.matching import match_classes
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 from fiftyone_resclip.fields.images import read_image
+from fiftyone_resclip.fields.mask_files import refuse_unwritable, storing
 from fiftyone_resclip.fields.values import resize
 
-_SIDE_PX = 220
+_SIDE_PX, _LARGE_PX = 220, 1600
 _FADED = 0.45
 
 
@@ -66,6 +69,45 @@ def worst_on(results: SemanticEvaluationResults, name: str, most: int = 6) -> li
         wrong = ((truth == index) != (prediction == index)) & (truth >= 0)
         drawn.append(Thumbnail(sample_id, pixels[sample_id], _painted(photo, wrong)))
     return drawn
+
+
+def write_error_pictures(results: SemanticEvaluationResults, samples: Any, folder: Path) -> int:
+    """Writes a picture of each image to ``<number>-<name>.jpg``, with right, wrong, missed and false pixels painted.
+
+    Args:
+        results: the results of an evaluation
+        samples: a view of images among those that were evaluated; the files are numbered in its order
+        folder: where to write, created if it is missing
+
+    Returns:
+        the number of pictures; images that can't be read are left out, and so are frames of videos
+
+    Raises:
+        StorageError: if they can't be written
+    """
+    config = results.config
+    if config.gt_field.startswith("frames."):
+        return 0
+    match = match_classes(results.samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping)
+    paths, count = dict(zip(*samples.values(["id", "filepath"]), strict=True)), 0
+    numbers = {sample: number for number, sample in enumerate(paths, start=1)}
+    refuse_unwritable(folder, "pictures")
+    legend = [(kind, colour) for kind, colour in COLOURS.items() if kind != "right"]
+    for sample_id, image in images_in(samples.select_fields([config.pred_field, config.gt_field]), match, progress=False):
+        try:
+            read = read_pixels(image, match)
+            photo = read_image(paths[sample_id])
+        except ImageError:
+            continue
+        photo.thumbnail((_LARGE_PX, _LARGE_PX))
+        kinds = kinds_of(match.truth_indices(read.truth), match.predicted_indices(read.prediction), match)
+        small = resize(kinds.astype(np.uint8), (photo.height, photo.width))
+        small[small == VALUES["right"]] = 0
+        painted = with_legend(overlay(photo, small, [COLOURS[TARGETS[value]] for value in sorted(TARGETS)]), legend)
+        with storing(folder, "pictures"):
+            painted.save(folder / f"{numbers[sample_id]:03d}-{Path(paths[sample_id]).stem}.jpg", quality=88)
+        count += 1
+    return count
 
 
 def _painted(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +26,8 @@ from fiftyone_resclip.fields.schema import run_key
 from fiftyone_resclip.fields.values import relabel, resize
 from fiftyone_resclip.model import ResCLIPModel, checked_model
 from fiftyone_resclip.segmenter import ResCLIP
+
+logger = logging.getLogger(__name__)
 
 Strength = float | Literal["auto"]
 
@@ -116,6 +119,8 @@ def iter_learn(
     lesson.of_a_run = run_key(dataset_of(samples), label_field) is not None
     examples = samples.exists(label_field).sort_by("id")
     others = _others(samples, examples, unlabelled)
+    if not len(examples):
+        logger.warning("none of the samples has a mask in %r, so there is nothing to learn", label_field)
     tried, first, total = set(evenly(len(examples), _MOST_JUDGED)), len(examples), len(examples) + len(others)
     yield Studying(0, total)
     for number, sample in enumerate(examples.select_fields(label_field)):

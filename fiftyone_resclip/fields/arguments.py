@@ -31,6 +31,9 @@ def checked_dataset(dataset: Any) -> Any:
     Raises:
         DatasetError: if it is something else, also a view, because runs belong to the whole dataset
     """
+    if isinstance(dataset, fo.DatasetView):
+        name = dataset.dataset_name
+        raise DatasetError(f"dataset must not be a view, as runs belong to the whole dataset; pass fo.load_dataset({name!r})")
     if not isinstance(dataset, fo.Dataset):
         raise DatasetError(
             f"dataset must be a FiftyOne dataset, but got {type(dataset).__name__}; load it with fo.load_dataset(name)"

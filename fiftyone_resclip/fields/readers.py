@@ -56,7 +56,8 @@ def checked(array: Any) -> NDArray[np.uint8]:
     """
     image: NDArray[np.uint8] = np.asarray(array)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ImageError(f"an image must be (H, W, 3) uint8, but got {image.shape} {image.dtype}")
+        got = f"an array {image.shape} {image.dtype}" if image.dtype.kind in "biuf" else repr(array)[:80]
+        raise ImageError(f"an image must be an (H, W, 3) uint8 RGB array, or the path of a file, but got {got}")
     return image
 
 

@@ -13,6 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from fiftyone_resclip.core.labels import LabelMap
+from fiftyone_resclip.errors import counted
 from fiftyone_resclip.evidence.clues import Clues
 from fiftyone_resclip.fields import companions, masks
 from fiftyone_resclip.fields.class_counts import count_classes
@@ -100,8 +101,11 @@ class LabelingReport:
         return Progress(self.done, self.total, self.seconds)
 
     def __str__(self) -> str:
-        parts = [f"{self.labelled} of {self.total} images labelled in {self.seconds:.0f} s"]
-        if self.skipped:
+        if self.skipped and not self.total:
+            parts = [f"nothing to label: {counted(self.skipped, 'image')} had a label already"]
+        else:
+            parts = [f"{self.labelled} of {self.total} images labelled in {self.seconds:.0f} s"]
+        if self.skipped and self.total:
             parts.append(f"{self.skipped} had a label already and were left alone")
         if self.gone:
             parts.append(f"{self.gone} were deleted in the meantime")

@@ -40,7 +40,7 @@ def label(
     model: ResCLIPModel,
     label_field: str = "resclip",
     *,
-    overwrite: bool = False,
+    overwrite: bool | str = False,
     output_dir: str | Path | None = None,
     regions: str | None = None,
     present: str | None = None,
@@ -65,7 +65,7 @@ def label(
         model: from :func:`fiftyone_resclip.load_model`
         label_field ("resclip"): field for the masks; created if it does not exist
         overwrite (False): whether samples that have a mask get a new one; after an interruption, the same call goes on where it
-            stopped
+            stopped. To lose masks that no labelling run made, such as ground truth, give the name of the field again
         output_dir (None): folder for the masks as PNG, ``<dataset id>/<field>/<sample id>-<pass>.png``; by default they go into
             the database
         regions (None): field of outlines whose classes do not matter, such as SAM's masks: Detections with masks, Polylines or a
@@ -113,7 +113,7 @@ def iter_label(
     model: ResCLIPModel,
     label_field: str,
     *,
-    overwrite: bool = False,
+    overwrite: bool | str = False,
     output_dir: str | Path | None = None,
     regions: str | None = None,
     present: str | None = None,
@@ -136,12 +136,13 @@ def iter_label(
         samples, label_field, overwrite=overwrite, output_dir=output_dir, regions=regions, present=present, summary=summary,
         confidence_maps=confidence_maps, batch_size=batch_size, num_workers=num_workers, engine=engine,
     )  # fmt: skip
+    batch_size, num_workers = batch_size and int(batch_size), int(num_workers)  # 4.0 is a whole number, too
     folder = None if output_dir is None else Path(output_dir).expanduser().absolute()
     recipe = recipe_of(model, regions=regions, present=present)
     wanted: dict[Kind, bool] = {"classes": summary, "confidence": confidence_maps}
     current = Pass(
-        samples, label_field, model.mask_targets, recipe, overwrite=overwrite, output_dir=folder, shard=checked(shard),
-        beside=tuple(kind for kind, is_wanted in wanted.items() if is_wanted),
+        samples, label_field, model.mask_targets, recipe, overwrite=bool(overwrite), foreign=isinstance(overwrite, str),
+        output_dir=folder, shard=checked(shard), beside=tuple(kind for kind, is_wanted in wanted.items() if is_wanted),
     )  # fmt: skip
     steps: Callable[..., Iterator[LabelingReport]] = batches
     if engine == "ray":
@@ -207,7 +208,8 @@ def check_request(
     if batch_size is not None:
         check_whole("batch_size", batch_size, 1, "; leave it out to let the device decide")
     check_whole("num_workers", num_workers, 0)
-    check_switch("overwrite", overwrite)
+    if overwrite not in (label_field, f"frames.{label_field}"):
+        check_switch("overwrite", overwrite)
     check_switch("summary", summary)
     check_switch("confidence_maps", confidence_maps)
     if confidence_maps and output_dir is None:

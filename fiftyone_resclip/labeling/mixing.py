@@ -38,8 +38,9 @@ def refuse_busy(dataset: fo.Dataset, mine: Writer) -> None:
 
 
 def refuse_mixing(
-    dataset: fo.Dataset, field: str, run: LabelRun | None, recipe: Recipe, targets: MaskTargets, overwritten: int | None
-) -> None:
+    dataset: fo.Dataset, field: str, run: LabelRun | None, recipe: Recipe, targets: MaskTargets, overwritten: int | None,
+    *, foreign: bool = False,
+) -> None:  # fmt: skip
     """Refuses to add masks to a field that holds masks made in another way, unless all of these are to be overwritten.
 
     Args:
@@ -49,25 +50,32 @@ def refuse_mixing(
         recipe: what decides the new masks
         targets: class name by mask value of the new masks
         overwritten: how many masks are to be overwritten; ``None`` if that is not possible
+        foreign (False): whether masks that no labelling run made may be overwritten
 
     Raises:
         DatasetError: if masks would be mixed; the message shows the difference
     """
     masks = count_labels(dataset, field)
     same_names = dataset.mask_targets.get(field, targets) == targets
-    if not masks or masks == overwritten or (run is not None and same_names and not differences(run.recipe, recipe)):
+    if not masks or (run is not None and same_names and not differences(run.recipe, recipe)):
         return
-    way_on = "use another field" if overwritten is None else "use another field, or overwrite the whole field"
+    if masks == overwritten and (run is not None or foreign):
+        return
+    way_on = "use another field"
+    if run is None and overwritten is not None:
+        way_on += f"; only its own name, overwrite={field!r} (--overwrite-field {field}), replaces what ResCLIP did not make"
+    elif overwritten is not None:
+        way_on += ", or overwrite the whole field"
     count = "a mask" if masks == 1 else f"{masks} masks"
     raise DatasetError(f"field {field!r} holds {count} {_origin(dataset, field, run, recipe, targets)}; {way_on}")
 
 
 def _origin(dataset: fo.Dataset, field: str, run: LabelRun | None, recipe: Recipe, targets: MaskTargets) -> str:
     """Says how the masks of a field were made, as far as that differs."""
+    if run is None:
+        return "that no labelling run made"
     names: dict[Any, str] = dataset.mask_targets.get(field) or dataset.default_mask_targets
     if names != targets:
         return f"of other classes ({', '.join(map(str, names.values())) or 'without names'})"
-    if run is None:
-        return "that no labelling run made"
     changes = (f"{name} {before!r} instead of {after!r}" for name, (before, after) in differences(run.recipe, recipe).items())
     return f"made in another way ({'; '.join(changes)})"

@@ -86,19 +86,21 @@ class Pass:
         recipe: Recipe,
         *,
         overwrite: bool = False,
+        foreign: bool = False,
         output_dir: Path | None = None,
         shard: Shard = (0, 1),
         beside: tuple[companions.Kind, ...] = (),
     ) -> None:
         self.samples, self.label_field, self.targets, self.recipe = samples, label_field, targets, recipe
         self.overwrite, self.output_dir, self.shard, self.beside = overwrite, output_dir, shard, beside
+        self._foreign = foreign
         self.dataset: fo.Dataset = root_dataset_of(samples)
         self.of_frames = is_frames_view(samples)
         self.field = f"frames.{label_field}" if self.of_frames else label_field
         #: What makes an equal pass over other samples of the same dataset.
         self.arguments = {
-            "label_field": label_field, "targets": targets, "recipe": recipe, "overwrite": overwrite, "output_dir": output_dir,
-            "shard": shard, "beside": beside,
+            "label_field": label_field, "targets": targets, "recipe": recipe, "overwrite": overwrite, "foreign": foreign,
+            "output_dir": output_dir, "shard": shard, "beside": beside,
         }  # fmt: skip
         self.size = 0
         self.companions: dict[companions.Kind, str] = {}
@@ -306,8 +308,8 @@ class Pass:
         return runs.run_of(self.dataset, self.field)
 
     def _refuse_mixing(self, run: LabelRun | None) -> None:
-        overwritten = len(self._labels()) if self.overwrite else 0
-        refuse_mixing(self.dataset, self.field, run, self.recipe, self.targets, None if self.of_frames else overwritten)
+        overwritten = None if self.of_frames else len(self._labels()) if self.overwrite else 0
+        refuse_mixing(self.dataset, self.field, run, self.recipe, self.targets, overwritten, foreign=self._foreign)
 
     def _refuse_other_samples(self, run: LabelRun | None) -> None:
         """Refuses a shard whose samples are not those of the shards that began: they would undo each other's work."""

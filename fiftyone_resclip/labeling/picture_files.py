@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fiftyone_resclip.drawing.pictures import VOID, overlay
-from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.drawing.pictures import VOID, overlay, with_legend
+from fiftyone_resclip.errors import ImageError, StorageError
 from fiftyone_resclip.fields import masks
 from fiftyone_resclip.fields.colour_scheme import class_colours
 from fiftyone_resclip.fields.images import read_image
@@ -37,9 +38,10 @@ def write_pictures(samples: Any, label_field: str, folder: Path) -> int:
         the number of images
 
     Raises:
-        StorageError: if the folder can't be written
+        StorageError: if the folder can't be written, or has masks of other classes
     """
     targets = {int(value): name for value, name in dataset_of(samples).mask_targets[label_field].items()}
+    refuse_other_classes(folder, targets)
     named = class_colours(dataset_of(samples), [*targets.values()], label_field)
     colours = [named[targets[value]] if value in targets else VOID for value in range(1, max(targets) + 1)]
     labelled = samples.exists(label_field).select_fields(label_field)
@@ -51,13 +53,35 @@ def write_pictures(samples: Any, label_field: str, folder: Path) -> int:
             mask, picture = folder / "masks" / f"{name}.png", folder / "overlays" / f"{name}.jpg"
             values = masks.read_mask(sample[label_field])
             masks.write_mask(values, mask)
-            _write_overlay(sample.filepath, values, colours, picture)
+            _write_overlay(sample.filepath, values, colours, targets, picture)
             files = {"mask": str(mask.relative_to(folder)), "overlay": str(picture.relative_to(folder))}
             written.append({"image": sample.filepath, **files, "shares": _shares(values, targets)})
         classes = {str(value): {"name": name, "colour": colours[value - 1]} for value, name in targets.items()}
         content = {"unlabelled": 0, "classes": classes, "images": written}
         (folder / LEGEND).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return len(written)
+
+
+def refuse_other_classes(folder: Path, targets: Mapping[int, str]) -> None:
+    """Refuses a folder with masks whose values stand for other classes: they would be mixed.
+
+    Args:
+        folder: as for :func:`write_pictures`
+        targets: class name by mask value
+
+    Raises:
+        StorageError: if it has such masks
+    """
+    try:
+        classes = json.loads((folder / LEGEND).read_text(encoding="utf-8"))["classes"]
+        found = {int(value): entry["name"] for value, entry in classes.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return
+    if found != dict(targets):
+        raise StorageError(
+            f"{str(folder)!r} has masks of other classes ({', '.join(map(str, found.values()))}), and the two would be mixed; "
+            "choose another folder, or delete that one"
+        )
 
 
 def common_folder(paths: list[str]) -> str:
@@ -77,7 +101,7 @@ def _names(paths: list[str]) -> dict[str, str]:
     }
 
 
-def _write_overlay(image: str, mask: NDArray[np.integer], colours: list[str], path: Path) -> None:
+def _write_overlay(image: str, mask: NDArray[np.integer], colours: list[str], targets: Mapping[int, str], path: Path) -> None:
     try:
         picture = read_image(image)
     except ImageError:  # it was there when it was labelled; its mask is written all the same
@@ -85,7 +109,8 @@ def _write_overlay(image: str, mask: NDArray[np.integer], colours: list[str], pa
     picture.thumbnail((_LONGEST_PX, _LONGEST_PX))
     small = Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST)
     path.parent.mkdir(parents=True, exist_ok=True)
-    overlay(picture, np.asarray(small), colours).save(path, quality=88)
+    legend = [(targets[value], colours[value - 1]) for value in np.unique(mask).tolist() if value in targets]
+    with_legend(overlay(picture, np.asarray(small), colours), legend).save(path, quality=88)
 
 
 def _shares(mask: NDArray[np.integer], targets: dict[int, str]) -> dict[str, float]:

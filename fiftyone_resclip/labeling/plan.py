@@ -77,7 +77,8 @@ class Plan:
         return bool(self.skipped + self.replaced) and schema.run_key(dataset, self.label_field) is None
 
     def check(self, recipe: Recipe, vocabulary: Vocabulary) -> None:
-        """Refuses what labelling would refuse: to mix masks that are made in different ways.
+        """Refuses what labelling would refuse: to mix masks that are made in different ways. Who asks whether masks of others may
+        be lost looks at :attr:`is_foreign`.
 
         Args:
             recipe: what decides the new masks
@@ -91,7 +92,7 @@ class Plan:
             with exclusive(dataset):
                 run = run_of(dataset, self.label_field)
             overwritten = self.replaced if self.overwrite else 0
-            refuse_mixing(dataset, self.label_field, run, recipe, schema.mask_targets(vocabulary), overwritten)
+            refuse_mixing(dataset, self.label_field, run, recipe, schema.mask_targets(vocabulary), overwritten, foreign=True)
 
     def __str__(self) -> str:
         return f"{counted(self.images, 'image')} → {self.label_field!r}; {self._rest}"

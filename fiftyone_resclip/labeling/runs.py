@@ -30,6 +30,7 @@ METHOD = "resclip/label"
 State = Literal["running", "finished", "stopped", "killed", "field deleted"]
 
 _PASSES_KEPT = 20
+_CLASSES_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,16 @@ class LabelRun:
     state: State = "finished"
 
     def __str__(self) -> str:
-        classes = ", ".join(name for name, _ in self.recipe["classes"])
-        line = f"{self.key}: field {self.label_field!r}, {self.recipe['model']}, classes {classes}; {self.state}"
+        names = [name for name, _ in self.recipe["classes"]]
+        classes = ", ".join(names[:_CLASSES_SHOWN]) + (
+            f" and {len(names) - _CLASSES_SHOWN} more" if names[_CLASSES_SHOWN:] else ""
+        )
+        taught = ", taught by examples" if "examples" in self.recipe else ""
+        line = f"{self.key}: field {self.label_field!r}, {self.recipe['model']}{taught}, classes {classes}; {self.state}"
         if self.passes:
-            last = self.passes[-1]
+            last, started = self.passes[-1], str(self.passes[-1]["started"])[:16].replace("T", " ")
             failed = f", {last['failed']} failed" if last["failed"] else ""
-            line += f", {last['labelled']} of {last['images']} images labelled{failed}, started {last['started']}"
+            line += f", {last['labelled']} of {last['images']} images labelled{failed}, started {started}"
         if self.state in ("stopped", "killed"):
             line += "; to go on, label the field again with the same settings"
         return line
@@ -100,7 +105,7 @@ def load_run(dataset: fo.Dataset, key: str) -> LabelRun:
     checked(key, "run")
     found = {run.key: run for run in list_runs(dataset)}
     if key not in found:
-        raise DatasetError(unknown(f"labelling run of {dataset.name!r}", key, found))
+        raise DatasetError(unknown("labelling run", key, found))
     return found[key]
 
 
@@ -151,11 +156,16 @@ def delete_run(dataset: fo.Dataset, key: str) -> None:
         key: key of the run
 
     Raises:
-        DatasetError: if there is no such run, or it is running
+        DatasetError: if there is no such run, it is running, or the key is also the name of another run's field
         StorageError: if its files can't be removed; the field and the run are still there then
     """
     with exclusive(checked_dataset(dataset)):  # the run itself goes last, so that a killed deletion can be repeated
         run = load_run(dataset, key)
+        if key != run.label_field and schema.run_key(dataset, key) not in (None, key):
+            raise DatasetError(
+                f"labelling run {key!r} fills field {run.label_field!r}, and field {key!r} has another run, "
+                f"{schema.run_key(dataset, key)!r}; to be clear, rename run {key!r} first, with rename_run"
+            )
         busy = writers.remaining(dataset, run.label_field)
         if busy:
             raise DatasetError(f"labelling run {key!r} can't be deleted while {busy[0]} fills it; stop that first")
@@ -243,7 +253,7 @@ def loss(dataset: fo.Dataset, key: str, label_field: str) -> str:
         count = count_labels(dataset, name)
         return (
             f"labelling run {key!r} was deleted while it ran; {count} masks without a record remain in field {name!r}; "
-            "delete the field, or label all of it again with overwrite"
+            f"delete the field, or label all of it again with overwrite={name!r}"
         )
     if name is not None and name != label_field:
         return f"field {label_field!r} was renamed to {name!r} while it was labelled; label {name!r} to go on"

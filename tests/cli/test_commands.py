@@ -185,7 +185,11 @@ def test_masks_are_evaluated_and_the_worst_images_are_listed(
     answer(capsys, "label", dataset.name, "--classes", classes, *TINY)
     said = answer(capsys, "evaluate", dataset.name, "--worst", "2")
     found = json.loads(answer(capsys, "evaluate", dataset.name, "--worst", "2", "--overwrite", "--json"))
-    assert said.startswith(f"mIoU {found['miou']:.2f} %") and "the 2 worst images by their own mIoU:" in said
+    assert (
+        said.startswith(f"mIoU {found['miou']:.2f} %")
+        and "\nworst images by their own mIoU:\n" in said
+        and "\nlargest confusions:\n" in said
+    )
     own = dataset.values(["resclip_eval_miou", "filepath"])
     worst = sorted(zip(*own, strict=True))[:2]
     assert [(row["miou"], row["image"]) for row in found["worst"]] == [(round(miou, 2), path) for miou, path in worst]

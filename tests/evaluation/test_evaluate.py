@@ -77,7 +77,7 @@ def test_narrow_masks_go_with_targets_they_can_not_hold(make: Make, value: int) 
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
-        (lambda d: d.delete_sample_field("pred"), "field 'pred' must exist, but the fields are"),
+        (lambda d: d.delete_sample_field("pred"), "field 'pred' is unknown"),
         (lambda d: (d.delete_sample_field("pred"), d.add_sample_field("pred", fo.FloatField)), "must hold Segmentation labels"),
         (lambda d: d.mask_targets.pop("gt"), r"field 'gt' needs mask targets; set dataset.mask_targets\['gt'\]"),
         (lambda d: d.mask_targets.update(pred={1: "b"}), r"must share class names, but have \['b'\] and \['a'\]"),

@@ -111,7 +111,7 @@ def test_a_view_is_evaluated_alone(dataset: fo.Dataset) -> None:
 
 def test_a_key_that_is_taken_is_refused_and_the_run_is_left(dataset: fo.Dataset) -> None:
     evaluate(dataset, "pred", "gt", "ev")
-    with pytest.raises(DatasetError, match="eval key 'ev' is taken; choose another, or pass overwrite=True"):
+    with pytest.raises(DatasetError, match="eval key 'ev' is taken; choose another, or replace that run"):
         evaluate(dataset, "pred", "gt", "ev")
     again = evaluate(dataset, "pred", "gt", "ev", ignore_index=2, overwrite=True)
     dataset._evaluation_cache.clear()

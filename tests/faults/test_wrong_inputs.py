@@ -67,12 +67,83 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"taught": "streets"}, ConfigError, r"taught must come from load_lesson\(\) .* but got 'streets'"),
         ({"name": "resclip-vit-b-16", "taught": 3}, ConfigError, "taught must come from"),
         ({"prob_thresold": 0.1}, ConfigError, "did you mean 'prob_threshold'?"),
+        ({"prob_threshold": "0.5"}, ConfigError, r"prob_threshold must be a number in \[0, 1\], but got '0.5'"),
+        ({"preset": "fast"}, ConfigError, "setting 'preset' is unknown; did you mean 'preset_name'?"),
+        ({"classes": {"snow": None}}, VocabularyError, "phrases of 'snow' must be a list, a text or a mapping, but got None"),
         ({"name": "resclip-vit-b-16", "sfr": "off"}, ConfigError, r"sfr must be SFR\(...\), a mapping .* but got 'off'"),
     ],
 )
 def test_a_model_is_refused(arguments: dict[str, Any], error: type[ResCLIPError], message: str) -> None:
     with pytest.raises(error, match=message):
         resclip.load_model(**{"name": "resclip-tiny", "classes": CLASSES, "device": "cpu", **arguments})
+
+
+def test_a_name_with_a_separator_is_pointed_out(caplog: pytest.LogCaptureFixture) -> None:
+    resclip.Vocabulary.parse(["snow: white", "road"])
+    assert "'snow: white' is read as one name" in caplog.text
+    caplog.clear()
+    resclip.Vocabulary.parse(["snow", "wall-other"])
+    resclip.Vocabulary.parse({"car": "car, sedan"})
+    assert not caplog.text
+
+
+def test_a_lesson_about_other_classes_is_refused(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    taught = resclip.learn(fast_model, make_dataset(2), "ground_truth", unlabelled=0).taught
+    with pytest.raises(ConfigError, match="examples taught .*red cloth.* but none of these is a class here"):
+        resclip.load_model("resclip-tiny", ["dog", "cat"], sfr=None, device="cpu", taught=taught)
+    assert "taught by 2 examples" in repr(resclip.load_model("resclip-tiny", CLASSES, sfr=None, device="cpu", taught=taught))
+
+
+def test_nothing_to_learn_from_is_said(
+    make_dataset: MakeDataset, fast_model: ResCLIPModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    resclip.learn(fast_model, make_dataset(1).limit(0), "ground_truth", unlabelled=0)
+    assert "none of the samples has a mask in 'ground_truth'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("image", "got"), [(None, "None"), ("[a.png]", "a.png"), (np.zeros((4, 4), np.uint8), r"\(4, 4\) uint8")]
+)
+def test_what_is_no_image_is_refused(fast_model: ResCLIPModel, image: Any, got: str) -> None:
+    given = ["a.png"] if isinstance(image, str) else image
+    with pytest.raises(ImageError, match=f"must be an .* uint8 RGB array, or the path of a file, but got .*{got}"):
+        fast_model.segment(given)
+
+
+def test_whole_numbers_may_be_written_with_a_point(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    batch_size: Any = 4.0
+    assert resclip.label(make_dataset(1), fast_model, batch_size=batch_size, num_workers=batch_size / 2).labelled == 1
+
+
+def test_masks_of_others_need_the_name_of_their_field(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(2)
+    before = dataset.values("ground_truth.id")
+    for overwrite in (False, True):
+        with pytest.raises(DatasetError, match="holds 2 masks that no labelling run made; .* overwrite='ground_truth'"):
+            resclip.label(dataset, fast_model, "ground_truth", overwrite=overwrite)
+    with pytest.raises(ConfigError, match="overwrite must be True or False, but got 'grund_truth'"):
+        resclip.label(dataset, fast_model, "ground_truth", overwrite="grund_truth")
+    dataset.reload()
+    assert dataset.values("ground_truth.id") == before
+    assert resclip.label(dataset, fast_model, "ground_truth", overwrite="ground_truth").labelled == 2
+    assert str(resclip.label(dataset, fast_model, "ground_truth")) == "nothing to label: 2 images had a label already"
+
+
+def test_a_key_that_is_the_name_of_another_field_deletes_nothing(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
+    dataset = make_dataset(1)
+    for field in ("my field", "my_field"):
+        resclip.label(dataset, fast_model, field, summary=False)
+    with pytest.raises(DatasetError, match="run 'my_field' fills field 'my field', and field 'my_field' has another run"):
+        resclip.delete_run(dataset, "my_field")
+    resclip.rename_run(dataset, "my_field", "first")
+    resclip.delete_run(dataset, "first")
+    assert dataset.has_field("my_field") and not dataset.has_field("my field")
+
+
+def test_runs_belong_to_whole_datasets(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(1)
+    with pytest.raises(DatasetError, match=f"must not be a view, .* pass fo.load_dataset\\('{dataset.name}'\\)"):
+        resclip.list_runs(dataset.limit(1))
 
 
 def test_a_path_is_a_model() -> None:
@@ -120,7 +191,7 @@ def test_a_field_to_label_is_refused(make_dataset: MakeDataset, fast_model: ResC
     assert dataset.get_field_schema() == before
 
 
-@pytest.mark.parametrize(("field", "message"), [*_FIELD, ("a.b", "field 'a.b' must exist, but the fields are")])
+@pytest.mark.parametrize(("field", "message"), [*_FIELD, ("a.b", "field 'a.b' is unknown")])
 def test_a_field_to_read_is_refused(make_dataset: MakeDataset, fast_model: ResCLIPModel, field: Any, message: str) -> None:
     dataset = make_dataset(1)
     for use in (

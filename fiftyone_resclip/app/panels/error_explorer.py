@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _METHOD = "resclip"
 _DRAWN = 100
-_COLOURS = {"right": "green", "wrong": "red", "missed": "blue", "false": "orange", "void": "white"}  # of the error masks
+_COLOURS = {"right": "green", "wrong": "red", "missed": "blue", "false": "orange", "void": "grey"}  # of the error masks
 _HELP = """Shows the results of an evaluation. Click a row or a cell: the grid then shows the images with these pixels, those with
 the most first, and draws the pixels as a mask. A click on a bar shows the worst images of that class. The camera button
 on a plot saves it as a picture."""

@@ -103,7 +103,7 @@ def test_a_mistake_reaches_the_user_as_one_sentence(make_dataset: MakeDataset, m
         ({"classes": ""}, "classes must name at least one class, but got none; pass classes=['road', 'sky', ...]"),
         ({"label_field": "filepath"}, "must hold Segmentation labels or be new"),
         ({"mode": "fsat"}, "mode 'fsat' is unknown; did you mean 'fast'?"),
-        ({"tune": True, "prob_threshold": 7}, "prob_threshold must be in [0, 1], but got 7"),
+        ({"tune": True, "prob_threshold": 7}, "prob_threshold must be a number in [0, 1], but got 7"),
     ):
         context = make_context(dataset, **{**FAST, **change})
         run(context)

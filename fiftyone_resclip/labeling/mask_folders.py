@@ -1,0 +1,66 @@
+"""Puts masks that lie in a folder into a field of a dataset, such as true masks to evaluate against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+
+from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.fields import schema
+from fiftyone_resclip.fields.names import checked_field
+from fiftyone_resclip.fields.private import dataset_of
+from fiftyone_resclip.labeling.picture_files import LEGEND, common_folder
+
+
+def add_masks(samples: Any, field: str, folder: Path, targets: Mapping[int, str] | None = None) -> int:
+    """Adds the masks of a folder to a field; the files stay where they are.
+
+    Args:
+        samples: a FiftyOne dataset or view of images; those that have a mask in the field keep it
+        field: the field, created if it is new
+        folder: PNG files, named like the images, with their subfolders
+        targets (None): class name by mask value; by default those that :func:`fiftyone_resclip.export` wrote there as ``masks``
+
+    Returns:
+        number of masks that were added
+
+    Raises:
+        DatasetError: if no file is named like an image, no class names are known, or the field holds something else
+    """
+    dataset, targets = dataset_of(samples), targets or _written(folder)
+    schema.has_masks(dataset, checked_field(field))
+    known = dataset.mask_targets.get(field)
+    if known and dict(known) != dict(targets):
+        raise DatasetError(f"masks in {field!r} have the classes {known}, but those of {str(folder)!r} have {dict(targets)}")
+    paths = dict(zip(*samples.values(["id", "filepath"]), strict=True))
+    root = Path(common_folder([*paths.values()])) if paths else folder
+    files = {sample: _file_of(folder, Path(path).relative_to(root)) for sample, path in paths.items()}
+    found = {sample: path for sample, path in files.items() if path is not None}
+    if not found:
+        raise DatasetError(f"{str(folder)!r} has no PNG that is named like an image; give the folder that has them")
+    schema.declare_field(dataset, field, targets)
+    missing = set(dataset.select(list(found)).exists(field, False).values("id"))
+    labels = {sample: fo.Segmentation(mask_path=str(path.absolute())) for sample, path in found.items() if sample in missing}
+    dataset.select(list(labels)).set_values(field, labels, key_field="id")
+    return len(labels)
+
+
+def _file_of(folder: Path, name: Path) -> Path | None:
+    """Returns the mask of an image, given its path below the folder of images."""
+    candidates = (folder / name.with_suffix(".png"), folder / f"{name}.png")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _written(folder: Path) -> dict[int, str]:
+    """Returns the classes that an export wrote into a folder or the one above it."""
+    for place in (folder, folder.parent):
+        if (place / LEGEND).is_file():
+            classes = json.loads((place / LEGEND).read_text(encoding="utf-8"))["classes"]
+            return {int(value): entry["name"] for value, entry in classes.items()}
+    raise DatasetError(
+        f"the values of the masks in {str(folder)!r} need class names; give them in the order of the values, from 1"
+    )
