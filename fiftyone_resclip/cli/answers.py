@@ -45,7 +45,7 @@ def answering(command: Callable[..., Answer]) -> Callable[..., int]:
 
 
 class _ToStderr(io.TextIOBase):
-    """Writes to stderr. Stdout must not be stderr itself: FiftyOne's progress bars replace handlers of logs that write to stdout."""
+    """Writes to stderr. Stdout must not be stderr itself: FiftyOne's progress bars replace handlers of logs that write there."""
 
     def write(self, text: str) -> int:
         """Writes text."""

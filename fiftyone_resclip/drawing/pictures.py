@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from plotly.colors import sample_colorscale
 
-_MARGIN_PX, _TITLE_PX, _ENTRY_PX = 8, 26, 150
+_MARGIN_PX, _TITLE_PX, _ENTRY_PX, _SWATCH_PX = 8, 26, 110, 20
 _STEPS = 101
 _INK, _PAPER = "#222222", "#ffffff"
 
@@ -95,18 +96,14 @@ def overview(
     """
     height = round(cell_width * rows[0][0].height / rows[0][0].width)
     step_x, step_y = cell_width + _MARGIN_PX, height + _MARGIN_PX
-    font = ImageFont.load_default(size=14)
-    per_line = max(len(titles) * step_x // _ENTRY_PX, 1)
-    lines = -(-len(legend) // per_line)
-    size = (_MARGIN_PX + len(titles) * step_x, _TITLE_PX + len(rows) * step_y + lines * _TITLE_PX + _MARGIN_PX)
-    canvas = Image.new("RGB", size, _PAPER)
+    table = Image.new("RGB", (_MARGIN_PX + len(titles) * step_x, _TITLE_PX + len(rows) * step_y), _PAPER)
+    canvas = with_legend(table, legend)
     draw = ImageDraw.Draw(canvas)
     for column, title in enumerate(titles):
-        draw.text((_MARGIN_PX + column * step_x, 5), title, fill=_INK, font=font)
+        draw.text((_MARGIN_PX + column * step_x, 5), title, fill=_INK, font=_font())
         for row, cells in enumerate(rows):
             cell = cells[column].resize((cell_width, height), Image.Resampling.NEAREST)
             canvas.paste(cell, (_MARGIN_PX + column * step_x, _TITLE_PX + row * step_y))
-    _draw_legend(draw, legend, per_line, _TITLE_PX + len(rows) * step_y, font)
     return canvas
 
 
@@ -120,16 +117,19 @@ def with_legend(picture: Image.Image, legend: Sequence[tuple[str, str]]) -> Imag
     Returns:
         a higher RGB image
     """
-    per_line = max(picture.width // _ENTRY_PX, 1)
+    width = _MARGIN_PX + max([_ENTRY_PX, *(_SWATCH_PX + round(_font().getlength(name)) for name, _ in legend)])
+    per_line = max(picture.width // width, 1)
     lines = -(-len(legend) // per_line)
-    canvas = Image.new("RGB", (picture.width, picture.height + lines * _TITLE_PX), _PAPER)
+    canvas = Image.new("RGB", (picture.width, picture.height + lines * _TITLE_PX + _MARGIN_PX), _PAPER)
     canvas.paste(picture)
-    _draw_legend(ImageDraw.Draw(canvas), legend, per_line, picture.height, ImageFont.load_default(size=14))
+    draw = ImageDraw.Draw(canvas)
+    for index, (name, colour) in enumerate(legend):
+        x, y = _MARGIN_PX + index % per_line * width, picture.height + index // per_line * _TITLE_PX
+        draw.rectangle((x, y + 4, x + 14, y + 18), fill=colour)
+        draw.text((x + _SWATCH_PX, y + 3), name, fill=_INK, font=_font())
     return canvas
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, legend: Sequence[tuple[str, str]], per_line: int, top: int, font: Any) -> None:
-    for index, (name, colour) in enumerate(legend):
-        x, y = _MARGIN_PX + index % per_line * _ENTRY_PX, top + index // per_line * _TITLE_PX
-        draw.rectangle((x, y + 4, x + 14, y + 18), fill=colour)
-        draw.text((x + 20, y + 3), name, fill=_INK, font=font)
+@cache
+def _font() -> Any:
+    return ImageFont.load_default(size=14)

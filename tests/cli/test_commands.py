@@ -24,11 +24,12 @@ from PIL import Image
 from fiftyone_resclip import cli
 from fiftyone_resclip.cli.commands import commands
 from fiftyone_resclip.clip import weights
+from fiftyone_resclip.fields.masks import read_mask
 from fiftyone_resclip.tiny.scenes import COLOURS, dense_scene
 
 MakeDataset = Callable[..., fo.Dataset]
 TINY = ("--model", "resclip-tiny", "--no-sfr", "--device", "cpu")
-COMMANDS = ["benchmark", "demo", "doctor", "evaluate", "install", "label", "models", "runs", "uninstall", "vocab"]
+COMMANDS = ["benchmark", "demo", "doctor", "evaluate", "export", "install", "label", "models", "runs", "uninstall", "vocab"]
 
 
 def answer(capsys: pytest.CaptureFixture[str], *line: object, code: int = 0) -> str:
@@ -119,7 +120,7 @@ def test_a_folder_is_labelled_without_python(photos: Path, tmp_path: Path, capsy
         with Image.open(out / entry["mask"]) as mask_file, Image.open(out / entry["overlay"]) as overlay:
             mask = np.asarray(mask_file)
         sample = dataset[entry["image"]]
-        assert (mask == sample.resclip.mask).all() and overlay.size == mask.shape[::-1]
+        assert (mask == sample.resclip.mask).all() and overlay.width == mask.shape[1] and overlay.height > mask.shape[0]
         assert entry["shares"].get("cloth", 0) == pytest.approx(float((mask == 1).mean()), abs=1e-4)
     Image.fromarray(dense_scene(9).image).save(photos / "new.png")
     again = json.loads(answer(capsys, *line, "--json"))
@@ -184,31 +185,89 @@ def test_masks_are_evaluated_and_the_worst_images_are_listed(
     classes = ", ".join(dataset.mask_targets["ground_truth"].values())
     answer(capsys, "label", dataset.name, "--classes", classes, *TINY)
     said = answer(capsys, "evaluate", dataset.name, "--worst", "2")
-    found = json.loads(answer(capsys, "evaluate", dataset.name, "--worst", "2", "--overwrite", "--json"))
-    assert (
-        said.startswith(f"mIoU {found['miou']:.2f} %")
-        and "\nworst images by their own mIoU:\n" in said
-        and "\nlargest confusions:\n" in said
-    )
-    own = dataset.values(["resclip_eval_miou", "filepath"])
+    found = json.loads(answer(capsys, "evaluate", dataset.name, "--worst", "2", "--json"))
+    assert said.startswith(f"mIoU {found['miou']:.2f} %") and "\nworst images by their own mIoU:\n" in said
+    largest = max(found["confusions"], key=lambda each: each["pixels"])
+    assert f"\nlargest confusions:\n{largest['truth']} taken for {largest['predicted']}: {largest['pixels']:,} pixels" in said
+    assert "stored as 'resclip_eval_1'" in said and found["key"] == "resclip_eval_2"
+    own = dataset.values(["resclip_eval_1_miou", "filepath"])
     worst = sorted(zip(*own, strict=True))[:2]
     assert [(row["miou"], row["image"]) for row in found["worst"]] == [(round(miou, 2), path) for miou, path in worst]
     for options, message in (
-        ((), "eval key 'resclip_eval' is taken"),
+        (("--key", "resclip_eval_1"), "eval key 'resclip_eval_1' is taken; choose another, .* or --overwrite"),
+        (("--classes", "a, b"), "--classes names the values of --masks"),
         (("--map", "car"), "--map needs CLASS=TRUE_CLASS, such as car=vehicle, but got 'car'"),
         (("--map", "car=snow"), "predicted class in mapping 'car' is unknown"),
         (("--ignore-index", "x"), "void values must be numbers or '#rrggbb' separated by commas, but got 'x'"),
         (("--field", ""), "a field needs a name"),
-        (("--ground-truth", "a.b"), "field 'a.b' must exist"),
+        (("--ground-truth", "a.b"), "field 'a.b' is unknown"),
         (("--key", "a b"), "eval key 'a b' can't be used"),
+    ):
+        assert cli.main(["evaluate", dataset.name, *options]) == 1
+        assert re.search(message, capsys.readouterr().err)
+
+
+def test_true_masks_come_from_a_folder_and_errors_go_to_one(
+    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    dataset, out = make_dataset(3), tmp_path / "labelled"
+    classes = ", ".join(dataset.mask_targets["ground_truth"].values())
+    truth = {sample.filepath: read_mask(sample.ground_truth) for sample in dataset}
+    answer(capsys, "export", dataset.name, "--field", "ground_truth", "--format", "masks", "--out", str(out))
+    dataset.delete_sample_field("ground_truth")
+    dataset.mask_targets = {}
+    dataset.save()
+    answer(capsys, "label", dataset.name, "--classes", classes, *TINY)
+    line = ("evaluate", dataset.name, "--masks", str(out / "masks"), "--pictures", str(tmp_path / "worst"), "--worst", "2")
+    assert "2 pictures of the worst images are in" in answer(capsys, *line)
+    dataset.reload()
+    assert all((read_mask(sample.ground_truth) == truth[sample.filepath]).all() for sample in dataset)
+    pictures = sorted((tmp_path / "worst").iterdir())
+    assert [path.name[:4] for path in pictures] == ["001-", "002-"]
+    worst = next(iter(dataset.sort_by("resclip_eval_1_miou")))
+    names = [np.vectorize({0: "", **dataset.mask_targets[field]}.get) for field in ("ground_truth", "resclip")]
+    wrong = names[0](truth[worst.filepath]) != names[1](read_mask(worst.resclip))
+    with Image.open(pictures[0]) as picture:
+        assert picture.height > wrong.shape[0]  # a legend is below it
+        red = np.asarray(picture, float)[: wrong.shape[0]] - np.asarray(Image.open(worst.filepath).convert("RGB"), float)
+    assert np.abs(red[wrong]).mean() > 5 * np.abs(red[~wrong]).mean()
+    bare = tmp_path / "bare"
+    shutil.copytree(out / "masks", bare)
+    for options, message in (
+        (("--masks", str(tmp_path / "worst"), "--classes", classes), "has no PNG that is named like an image"),
+        (("--masks", str(bare), "--ground-truth", "other"), "need class names; give them in the order"),
+        (("--masks", str(bare), "--classes", "one, two"), "masks in 'ground_truth' have the classes"),
     ):
         assert cli.main(["evaluate", dataset.name, *options]) == 1
         assert message in capsys.readouterr().err
 
 
+def test_json_is_alone_on_stdout_beside_progress_bars(make_dataset: MakeDataset) -> None:
+    dataset = make_dataset(2)
+    dataset.clone_sample_field("ground_truth", "resclip")
+    dataset.mask_targets = {**dataset.mask_targets, "resclip": dataset.mask_targets["ground_truth"]}
+    dataset.save()
+    command = [sys.executable, "-m", "fiftyone_resclip", "evaluate", dataset.name, "--json"]
+    environment = {**os.environ, "FIFTYONE_SHOW_PROGRESS_BARS": "true"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert json.loads(done.stdout)["miou"] == 100.0
+    assert "2/2" in done.stderr
+
+
+def test_a_folder_with_other_classes_is_not_mixed(photos: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "labelled"
+    answer(capsys, "label", str(photos), "--classes", "red cloth, snow", "--out", str(out), *TINY)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    line = ["label", str(photos), "--classes", "snow, gravel", "--field", "other", "--out", str(out), *TINY]
+    assert cli.main(line) == 1
+    assert "has masks of other classes (red cloth, snow), and the two would be mixed" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    answer(capsys, "label", str(photos), "--classes", "red cloth, snow", "--out", str(out), *TINY)
+
+
 def test_vocabularies_are_checked_saved_and_used(make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str]) -> None:
     checked = answer(capsys, "vocab", "check", "cloth: red cloth, blue cloth", "snow", "--background", "snow")
-    assert checked == "cloth: red cloth, blue cloth\nsnow\n\n2 classes, 3 phrases; uncertain pixels become 'snow'\n"
+    assert checked == "cloth: red cloth, blue cloth\nsnow\n\n2 classes, 3 phrases; pixels below a prob_threshold become 'snow'\n"
     assert answer(capsys, "vocab", "save", "mine", "cloth: red cloth, blue cloth", "snow") == "saved 2 classes as 'mine'\n"
     assert json.loads(answer(capsys, "vocab", "list", "--json"))["saved"] == ["mine"]
     shown = json.loads(answer(capsys, "vocab", "show", "mine", "--json"))
