@@ -130,7 +130,7 @@ def test_the_python_of_the_readme_prints_in_six_lines_what_stands_below_it() -> 
 
 def test_the_commands_of_the_readme_can_be_parsed() -> None:
     lines = re.findall(r"^fiftyone-resclip (\w+)(.*)$", README, flags=re.MULTILINE)
-    assert {name for name, _ in lines} == {"install", "demo", "label", "evaluate"}
+    assert {name for name, _ in lines} == {"install", "demo", "label", "evaluate", "export"}
     for name, rest in lines:
         commands.commands[name].make_context(name, shlex.split(rest, comments=True))
 

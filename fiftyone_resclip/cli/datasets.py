@@ -50,7 +50,7 @@ def samples_of(name: str, view: str | None = None, kind: str = "dataset") -> Any
     if view is None:
         return dataset
     if not dataset.has_saved_view(view):
-        raise DatasetError(unknown(f"saved view of {name!r}", view, dataset.list_saved_views()))
+        raise DatasetError(unknown("saved view", view, dataset.list_saved_views()))
     return dataset.load_saved_view(view)
 
 

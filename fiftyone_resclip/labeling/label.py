@@ -209,7 +209,7 @@ def check_request(
         check_whole("batch_size", batch_size, 1, "; leave it out to let the device decide")
     check_whole("num_workers", num_workers, 0)
     if overwrite not in (label_field, f"frames.{label_field}"):
-        check_switch("overwrite", overwrite)
+        check_switch(f"overwrite, unless it is the name {label_field!r},", overwrite)
     check_switch("summary", summary)
     check_switch("confidence_maps", confidence_maps)
     if confidence_maps and output_dir is None:

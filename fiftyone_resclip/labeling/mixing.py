@@ -63,7 +63,7 @@ def refuse_mixing(
         return
     way_on = "use another field"
     if run is None and overwritten is not None:
-        way_on += f"; only its own name, overwrite={field!r} (--overwrite-field {field}), replaces what ResCLIP did not make"
+        way_on += ", or overwrite this one, for which you must give its name again, because ResCLIP did not make it"
     elif overwritten is not None:
         way_on += ", or overwrite the whole field"
     count = "a mask" if masks == 1 else f"{masks} masks"

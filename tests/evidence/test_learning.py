@@ -145,7 +145,7 @@ def test_what_is_no_example_is_refused(model: ResCLIPModel, scenes: fo.Dataset) 
     ("arguments", "error", "words"),
     [
         ({"samples": "scenes"}, DatasetError, "samples must be a FiftyOne dataset or view, but got str"),
-        ({"label_field": "nothing"}, DatasetError, "field 'nothing' must exist"),
+        ({"label_field": "nothing"}, DatasetError, "field 'nothing' is unknown"),
         ({"label_field": "filepath"}, DatasetError, "must hold Segmentation labels"),
         ({"strength": -1}, ConfigError, "strength must be 'auto' or a number of at least 0, but got -1"),
         ({"strength": "strong"}, ConfigError, "strength must be"),

@@ -119,9 +119,11 @@ def test_masks_of_others_need_the_name_of_their_field(make_dataset: MakeDataset,
     dataset = make_dataset(2)
     before = dataset.values("ground_truth.id")
     for overwrite in (False, True):
-        with pytest.raises(DatasetError, match="holds 2 masks that no labelling run made; .* overwrite='ground_truth'"):
+        with pytest.raises(DatasetError, match="holds 2 masks that no labelling run made; .* give its name again"):
             resclip.label(dataset, fast_model, "ground_truth", overwrite=overwrite)
-    with pytest.raises(ConfigError, match="overwrite must be True or False, but got 'grund_truth'"):
+    with pytest.raises(
+        ConfigError, match="overwrite, unless it is the name 'ground_truth', must be True or False, but got 'grund_truth'"
+    ):
         resclip.label(dataset, fast_model, "ground_truth", overwrite="grund_truth")
     dataset.reload()
     assert dataset.values("ground_truth.id") == before
@@ -216,7 +218,7 @@ def test_a_field_to_read_is_refused(make_dataset: MakeDataset, fast_model: ResCL
         ({"batch_size": True}, ConfigError, "batch_size must be a whole number"),
         ({"num_workers": "4"}, ConfigError, "num_workers must be a whole number of at least 0, but got '4'"),
         ({"num_workers": None}, ConfigError, "num_workers must be a whole number of at least 0, but got None"),
-        ({"overwrite": "no"}, ConfigError, "overwrite must be True or False, but got 'no'"),
+        ({"overwrite": "no"}, ConfigError, "must be True or False, but got 'no'"),
         ({"output_dir": ""}, ConfigError, "output_dir must be a path, but got ''"),
         ({"output_dir": 3}, ConfigError, "output_dir must be a path, but got 3"),
         ({"regions": 3}, DatasetError, "the name of a field of regions must be text, but got int"),
@@ -243,7 +245,7 @@ def test_what_can_not_be_labelled_is_refused(
         ({"ignore_index": "x"}, ConfigError, "ignore_index must be mask values of at least 0 or '#rrggbb' colours, but got 'x'"),
         ({"mapping": "x"}, ConfigError, "mapping must be names of classes, .* but got 'x'"),
         ({"mapping": ["a"]}, ConfigError, "mapping must be names of classes"),
-        ({"overwrite": "no"}, ConfigError, "overwrite must be True or False, but got 'no'"),
+        ({"overwrite": "no"}, ConfigError, "must be True or False, but got 'no'"),
         ({"include_background": "no"}, ConfigError, "include_background must be True or False"),
         ({"eval_key": ""}, DatasetError, "eval key '' can't be used"),
     ],

@@ -64,7 +64,7 @@ def test_the_copy_of_a_field_is_no_run(make_dataset: MakeDataset, model: ResCLIP
     dataset = make_dataset(2)
     label(dataset[:1], model, "pred")
     dataset.clone_sample_field("pred", "copy")
-    with pytest.raises(DatasetError, match="holds a mask of other classes .without names"):
+    with pytest.raises(DatasetError, match="holds a mask that no labelling run made"):
         label(dataset, model, "copy")
     assert label(dataset, model, "pred").labelled == 1
 

@@ -180,7 +180,7 @@ def test_mistakes_about_a_dataset_are_found_before_weights_are_loaded(
     monkeypatch.setattr(Backbone, "load", lambda *_: pytest.fail("weights were loaded first"))
     (tmp_path / "words.txt").write_text("lorry\n")
     for arguments, message in (
-        (("--ground-truth", "truth"), "field 'truth' must exist"),
+        (("--ground-truth", "truth"), "field 'truth' is unknown"),
         (("--ignore-index", "-1"), "ignore_index must be mask values of at least 0"),
         (("--classes", tmp_path / "words.txt"), "must share names"),
         (("--preset", "fats"), "did you mean 'fast'"),

@@ -180,7 +180,7 @@ def test_words_are_chips_and_names_of_the_dataset_are_offered(make_dataset: Make
         ({"label_field": "filepath"}, "label_field", "must hold Segmentation labels or be new"),
         ({"label_field": "used", "classes": "gravel"}, "label_field", "of other classes (red cloth, snow)"),
         ({"label_field": "used", "mode": "full"}, "label_field", "made in another way (settings.sfr"),
-        ({"label_field": "ground_truth"}, "label_field", "of other classes"),
+        ({"label_field": "ground_truth"}, "label_field", "masks that no labelling run made"),
         ({"label_field": "ground_truth", "existing": "overwrite"}, "confirm_field", "were not made by ResCLIP and would be lost"),
         ({"store": "disk", "output_dir": "/proc/masks"}, "output_dir", "masks can't be written to"),
         ({"store": "disk"}, "output_dir", "masks on disk need a folder"),
