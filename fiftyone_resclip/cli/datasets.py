@@ -69,20 +69,15 @@ def folder_or_dataset(target: str, name: str | None = None, view: str | None = N
         DatabaseError: if FiftyOne's database can't be started
         DatasetError: if there is neither, both, or no image in the folder
     """
-    folder, is_path = Path(target).expanduser(), target.startswith((".", "/", "~")) or "/" in target
-    if folder.is_file():
-        raise DatasetError(f"{target!r} is a file; give the folder that it is in")
-    if is_path and not folder.is_dir() and not _may_be_dataset(target):
-        raise DatasetError(f"there is no folder {target!r}; check its path")
     import fiftyone as fo
 
     from fiftyone_resclip.doors.database import require_database
     from fiftyone_resclip.labeling.image_folders import dataset_of_folder, is_of_folder
 
     require_database()
-    known = bool(target) and fo.dataset_exists(target)
+    folder, known = Path(target).expanduser(), bool(target) and fo.dataset_exists(target)
     if not folder.is_dir() or not target:
-        if not known and is_path:
+        if not known and "/" in target:
             raise DatasetError(f"there is no folder {target!r}; check its path")
         if name is not None:
             raise DatasetError(f"--name is for the dataset of a folder, but {target!r} is none; leave it out")
@@ -94,6 +89,14 @@ def folder_or_dataset(target: str, name: str | None = None, view: str | None = N
     return dataset_of_folder(folder, name)
 
 
-def _may_be_dataset(target: str) -> bool:
-    """Returns whether a text with a slash can be the name of a dataset, which only the database knows."""
-    return not target.startswith((".", "/", "~")) and not target.endswith("/")
+def check_path(target: str) -> None:
+    """Refuses a path that is no folder, as far as no dataset can have that name, which only the database knows.
+
+    Raises:
+        DatasetError: if it is a file, or there is nothing
+    """
+    path = Path(target).expanduser()
+    if path.is_file():
+        raise DatasetError(f"{target!r} is a file; give the folder that it is in")
+    if target.startswith((".", "/", "~")) and not path.is_dir():
+        raise DatasetError(f"there is no folder {target!r}; check its path")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fiftyone_resclip.cli.answers import Answer, answering
 from fiftyone_resclip.cli.datasets import Folder, samples_of
 from fiftyone_resclip.errors import ConfigError, counted
+
+if TYPE_CHECKING:
+    from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 
 
 @click.command("evaluate")
@@ -32,8 +35,8 @@ from fiftyone_resclip.errors import ConfigError, counted
 @answering
 def evaluate(
     dataset: str, field: str, ground_truth: str, masks: Path | None, classes: str | None, view: str | None, key: str | None,
-    overwrite: bool, pairs: tuple[str, ...],
-    ignore_index: str, boundary: float | None, worst: int, confusions: int, pictures: Path | None,
+    overwrite: bool, pairs: tuple[str, ...], ignore_index: str, boundary: float | None, worst: int,
+    confusions: int, pictures: Path | None,
 ) -> Answer:  # fmt: skip
     """Compare masks with ground truth.
 
@@ -68,23 +71,28 @@ def evaluate(
     images = worst_images(results).limit(worst) if worst else samples.limit(0)
     drawn = 0 if pictures is None else write_error_pictures(results, images, pictures)
     rows = list(zip(*images.values(["filepath", f"{key}_miou", f"{key}_worst_class"]), strict=True))
-    shown = [f"{miou:6.2f} %  {path}  (worst class: {name})" for path, miou, name in rows]
     confused = results.top_confusions(confusions)
-    parts = {"largest confusions": list(map(str, confused)), "worst images by their own mIoU": shown}
-    text = "\n".join([str(results), *(line for title, lines in parts.items() if lines for line in ("", f"{title}:", *lines))])
-    data = {
-        "key": key,
+    lists = {
+        "largest confusions": list(map(str, confused)),
+        "worst images by their own mIoU": [f"{miou:6.2f} %  {path}  (worst class: {name})" for path, miou, name in rows],
+        "pictures of these": [f"{counted(drawn, 'file')} in {pictures}"] if pictures is not None else [],
+        "stored": [f"as {key!r}, which the App shows in its panel 'ResCLIP: errors'"],
+    }
+    text = "\n".join([str(results), *(line for title, lines in lists.items() if lines for line in ("", f"{title}:", *lines))])
+    worst_rows = [{"image": path, "miou": _number(miou), "worst_class": name} for path, miou, name in rows]
+    return Answer(text, {**_data(results), "confusions": [each._asdict() for each in confused], "worst": worst_rows})
+
+
+def _data(results: SemanticEvaluationResults) -> dict[str, Any]:
+    return {
+        "key": results.key,
         "miou": _number(results.miou),
         "pixel_accuracy": _number(results.pixel_accuracy),
         "iou": {name: _number(value) for name, value in results.iou.items()},
         "boundary_miou": _number(results.boundary_miou),
         "images": results.images,
         "notes": results.notes(),
-        "confusions": [each._asdict() for each in confused],
-        "worst": [{"image": path, "miou": _number(miou), "worst_class": name} for path, miou, name in rows],
     }
-    told = [f"\n{counted(drawn, 'picture')} of the worst images are in {pictures}"] if pictures is not None else []
-    return Answer("\n".join([text, *told, f'\nstored as {key!r}, which the App shows in its panel "ResCLIP: errors"']), data)
 
 
 def _mapping(pairs: tuple[str, ...]) -> dict[str, str] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fiftyone_resclip.cli.answers import Answer, answering, progress_bar
-from fiftyone_resclip.cli.datasets import Folder, folder_or_dataset
+from fiftyone_resclip.cli.datasets import Folder, check_path, folder_or_dataset
 from fiftyone_resclip.cli.gpu_processes import devices, share
 from fiftyone_resclip.cli.model_options import ModelChoice, model_options
 from fiftyone_resclip.cli.vocab_command import named_vocabulary
@@ -62,6 +62,7 @@ def label(line: list[str], target: str, shard: str | None, gpus: str | None, **o
     """
     from fiftyone_resclip.labeling import sharding
 
+    _check_words(target, options)  # before FiftyOne is loaded, which takes seconds
     part = None if shard is None else sharding.parse(shard)
     if gpus is not None:
         share(line, devices(gpus), part or (0, 1))
@@ -73,19 +74,15 @@ def _labelled(
     target: str, shard: tuple[int, int] | None, *, field: str, name: str | None, view: str | None, out: Path | None, ray: bool,
     ray_address: str | None, **options: Any,
 ) -> Answer:  # fmt: skip
-    if ray_address is not None and not ray:
-        raise ConfigError("--ray-address is for --ray; add it, or leave the address out")
-    _check_words(options)  # before FiftyOne is loaded, which takes seconds
     from fiftyone_resclip.fields.mask_files import refuse_unwritable
-
-    if out is not None:
-        refuse_unwritable(out, "pictures")
-    samples = folder_or_dataset(target, name, view)
     from fiftyone_resclip.fields.private import dataset_of
     from fiftyone_resclip.labeling.label import check_request
     from fiftyone_resclip.labeling.label import label as label_samples
     from fiftyone_resclip.labeling.picture_files import refuse_other_classes, write_pictures
 
+    if out is not None:
+        refuse_unwritable(out, "pictures")
+    samples = folder_or_dataset(target, name, view)
     names = ("overwrite", "output_dir", "regions", "present", "summary", "confidence_maps", "batch_size", "num_workers")
     options["overwrite"] = options.pop("overwrite_field") or options["overwrite"]
     settings = {setting: options[setting] for setting in names} | {"engine": "ray" if ray else "local"}
@@ -103,11 +100,14 @@ def _labelled(
     return Answer("\n".join(lines), data, exit_code=int(report.failed > 0 and report.labelled + report.skipped == 0))
 
 
-def _check_words(options: dict[str, Any]) -> None:
-    """Refuses what needs no dataset to be seen: classes and settings."""
+def _check_words(target: str, options: dict[str, Any]) -> None:
+    """Refuses what needs no dataset to be seen: a folder that is none, classes, settings."""
     from fiftyone_resclip.presets import start_config
     from fiftyone_resclip.vocabulary import Vocabulary
 
+    if options["ray_address"] is not None and not options["ray"]:
+        raise ConfigError("--ray-address is for --ray; add it, or leave the address out")
+    check_path(target)
     if (options["classes"] is None) == (options["vocab"] is None):
         raise ConfigError("label needs either --classes, such as --classes 'road, sky, everything else', or --vocab NAME")
     if options["classes"] is not None:

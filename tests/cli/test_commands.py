@@ -189,7 +189,7 @@ def test_masks_are_evaluated_and_the_worst_images_are_listed(
     assert said.startswith(f"mIoU {found['miou']:.2f} %") and "\nworst images by their own mIoU:\n" in said
     largest = max(found["confusions"], key=lambda each: each["pixels"])
     assert f"\nlargest confusions:\n{largest['truth']} taken for {largest['predicted']}: {largest['pixels']:,} pixels" in said
-    assert "stored as 'resclip_eval_1'" in said and found["key"] == "resclip_eval_2"
+    assert "\nstored:\nas 'resclip_eval_1'" in said and found["key"] == "resclip_eval_2"
     own = dataset.values(["resclip_eval_1_miou", "filepath"])
     worst = sorted(zip(*own, strict=True))[:2]
     assert [(row["miou"], row["image"]) for row in found["worst"]] == [(round(miou, 2), path) for miou, path in worst]
@@ -219,7 +219,7 @@ def test_true_masks_come_from_a_folder_and_errors_go_to_one(
     dataset.save()
     answer(capsys, "label", dataset.name, "--classes", classes, *TINY)
     line = ("evaluate", dataset.name, "--masks", str(out / "masks"), "--pictures", str(tmp_path / "worst"), "--worst", "2")
-    assert "2 pictures of the worst images are in" in answer(capsys, *line)
+    assert "\npictures of these:\n2 files in" in answer(capsys, *line)
     dataset.reload()
     assert all((read_mask(sample.ground_truth) == truth[sample.filepath]).all() for sample in dataset)
     pictures = sorted((tmp_path / "worst").iterdir())
