@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fiftyone_resclip.evidence.lessons import save_lesson as save_lesson
     from fiftyone_resclip.labeling.exporting import export as export
     from fiftyone_resclip.labeling.label import label as label
+    from fiftyone_resclip.labeling.mask_folders import add_masks as add_masks
     from fiftyone_resclip.labeling.runs import LabelRun as LabelRun
     from fiftyone_resclip.labeling.runs import compare_runs as compare_runs
     from fiftyone_resclip.labeling.runs import delete_run as delete_run
@@ -49,6 +50,7 @@ _HOMES = {
     "evidence.lessons": ("delete_lesson", "list_lessons", "load_lesson", "save_lesson"),
     "labeling.exporting": ("export",),
     "labeling.label": ("label",),
+    "labeling.mask_folders": ("add_masks",),
     "labeling.runs": ("LabelRun", "compare_runs", "delete_run", "list_runs", "load_run", "rename_run"),
     "labeling.summarizing": ("summarize",),
     "model": ("load_model",),

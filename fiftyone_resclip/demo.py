@@ -31,6 +31,7 @@ from fiftyone_resclip.evidence.learning import learn
 from fiftyone_resclip.fields import masks, schema
 from fiftyone_resclip.fields.images import read_image
 from fiftyone_resclip.labeling.label import label
+from fiftyone_resclip.labeling.picture_files import write_legend
 from fiftyone_resclip.model import ResCLIPModel
 from fiftyone_resclip.presets import MODES, TINY
 from fiftyone_resclip.segmenter import ResCLIP
@@ -133,6 +134,7 @@ def make_dataset(folder: Path, n_images: int) -> fo.Dataset:
     scenes = [_sample(folder, f"scene-{index:03d}", _FIRST_SCENE + index) for index in range(n_images)]
     examples = [_sample(folder, f"example-{index}", _FIRST_EXAMPLE + index, [_EXAMPLE]) for index in range(N_EXAMPLES)]
     dataset.add_samples([*scenes, *examples], progress=False)
+    write_legend(folder / _TRUTH, dict(enumerate(_PAINT.items(), start=1)))
     dataset.save_view(_SCENES, dataset.match_tags(_EXAMPLE, bool=False))
     return dataset
 
@@ -235,5 +237,6 @@ Picture: {shown}/overview.png    Numbers: {shown}/report.json
 Browse it in the App:           fiftyone-resclip demo --app
 Evaluate one of its fields:     FIFTYONE_DATABASE_DIR={shown}/database fiftyone-resclip evaluate {DATASET_NAME} --view {_SCENES}
 Label its images in your words: fiftyone-resclip label {shown}/images --model resclip-tiny --classes "red cloth, snow, asphalt"
+                                fiftyone-resclip evaluate images --masks {shown}/{_TRUTH}
 Your own images, with real CLIP weights, which open_clip downloads once:
                                 fiftyone-resclip label photos/ --classes "road, car, everything else" --out labelled/"""

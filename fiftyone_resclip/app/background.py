@@ -69,6 +69,11 @@ class Task:
         return self.state in ("waiting", "running")
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop, and ends as soon as its current step is done."""
+        return self.is_live and self._stop.is_set()
+
+    @property
     def progress(self) -> Progress | None:
         """How far it is, once it has said so."""
         return None if self.last is None else self.last.progress

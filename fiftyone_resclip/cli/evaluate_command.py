@@ -11,7 +11,7 @@ import click
 
 from fiftyone_resclip.cli.answers import Answer, answering
 from fiftyone_resclip.cli.datasets import Folder, samples_of
-from fiftyone_resclip.errors import ConfigError, counted
+from fiftyone_resclip.errors import ConfigError, DatasetError, counted
 
 if TYPE_CHECKING:
     from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
@@ -52,7 +52,7 @@ def evaluate(
     """
     from fiftyone_resclip.evaluation import evaluate as home
     from fiftyone_resclip.evaluation.browsing import worst_images
-    from fiftyone_resclip.evaluation.thumbnails import write_error_pictures
+    from fiftyone_resclip.evaluation.thumbnails import check_empty, write_error_pictures
     from fiftyone_resclip.evaluation.void import parse_void
     from fiftyone_resclip.labeling.mask_folders import add_masks
     from fiftyone_resclip.vocabulary import Vocabulary
@@ -61,7 +61,13 @@ def evaluate(
     names = None if classes is None else dict(enumerate(Vocabulary.parse(classes).class_names, start=1))
     if names and masks is None:
         raise ConfigError("--classes names the values of --masks; add that, or leave it out")
+    if pictures is not None:
+        check_empty(pictures)
     samples = samples_of(dataset, view)
+    if masks is None and not samples.has_field(ground_truth):
+        raise DatasetError(
+            f"there is no field {ground_truth!r}; name the one with true masks (--ground-truth), or their folder (--masks)"
+        )
     if masks is not None:
         add_masks(samples, ground_truth, masks, names)
     key = key or next(free for number in count(1) if not samples.has_evaluation(free := f"resclip_eval_{number}"))
@@ -80,7 +86,14 @@ def evaluate(
     }
     text = "\n".join([str(results), *(line for title, lines in lists.items() if lines for line in ("", f"{title}:", *lines))])
     worst_rows = [{"image": path, "miou": _number(miou), "worst_class": name} for path, miou, name in rows]
-    return Answer(text, {**_data(results), "confusions": [each._asdict() for each in confused], "worst": worst_rows})
+    return Answer(
+        text,
+        {
+            **_data(results),
+            "confusions": [{**each._asdict(), "share": _number(100 * each.share)} for each in confused],
+            "worst": worst_rows,
+        },
+    )
 
 
 def _data(results: SemanticEvaluationResults) -> dict[str, Any]:

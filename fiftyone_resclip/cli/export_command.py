@@ -38,4 +38,7 @@ def export(dataset: str, out: Path, field: str, form: str, view: str | None, kep
     samples = samples_of(dataset, view)
     images = exporting.export(review.kept(samples, field) if kept else samples, field, out, form, overwrite=overwrite)
     file = out / exporting.FORMATS[form].file
-    return Answer(f"masks of {counted(images, 'image')} are in {file}", {"images": images, "file": str(file)})
+    return Answer(
+        f"masks of {counted(images, 'image')} are in {file}",
+        {"images": images, "dataset": dataset, "field": field, "file": str(file)},
+    )

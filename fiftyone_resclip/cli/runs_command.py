@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -67,6 +66,13 @@ def diff(dataset: str, key: str, other_key: str) -> Answer:
     return Answer(text if rows else "both runs make the same masks", differences)
 
 
+def _confirmed(question: str) -> bool:
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:  # nobody is there to answer
+        return False
+
+
 def _brief(value: Any) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}…"
@@ -88,7 +94,7 @@ def rename(dataset: str, key: str, new_key: str) -> Answer:
 @runs.command()
 @click.argument("dataset")
 @click.argument("key")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @answering
 def delete(dataset: str, key: str, yes: bool) -> Answer:
     """Delete a run with its field and its mask files.
@@ -99,7 +105,8 @@ def delete(dataset: str, key: str, yes: bool) -> Answer:
     from fiftyone_resclip.labeling.runs import delete_run, load_run
 
     found = samples_of(dataset)
-    if sys.stdin.isatty() and not yes:
-        click.confirm(f"Delete {load_run(found, key).label_field!r} of {dataset!r}, with its mask files?", abort=True)
+    field = load_run(found, key).label_field
+    if not yes and not _confirmed(f"Delete field {field!r} of {dataset!r}, with its mask files?"):
+        return Answer("nothing was deleted; --yes deletes without asking", {"deleted": None}, exit_code=1)
     delete_run(found, key)
     return Answer(f"deleted {key!r} with its field and its mask files", {"deleted": key})

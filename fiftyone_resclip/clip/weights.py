@@ -195,7 +195,8 @@ def _fetched(model: str, blueprint: Blueprint, weights: str, tag: Mapping[str, A
         file = f"open_clip_model.safetensors of {hub.rstrip('/')!r} at Hugging Face" if hub.endswith("/") else hub
         raise WeightsError(
             f"the weights {weights!r} of {model!r} could not be fetched ({_first_line(error)}). Without network: get the file "
-            f"{file} on another machine, and load {_architecture_for(blueprint.name, tag)!r} with the file's path as pretrained; "
+            f"{file} on another machine, and load {_architecture_for(blueprint.name, tag)!r} with pretrained (--pretrained) set "
+            "to its path; "
             "'resclip-tiny' needs no file, but knows only generated scenes"
         ) from error
 

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 #: Colours of a matrix, from few to many, and its ground: bright stands out on dark, in the App's light mode, too.
 _MATRIX = [[0, "rgb(59,15,112)"], [0.4, "rgb(182,54,121)"], [0.75, "rgb(251,136,97)"], [1, "rgb(252,253,191)"]]
 _GROUND = "rgb(18,16,28)"
+#: The least length of a bar, in [0, 1], that has room for its note; that of a shorter one stands beside it.
+_ROOM_FOR_NOTE = 0.12
 
 
 class Figure(NamedTuple):
@@ -43,10 +45,13 @@ def bars(
     """
     percent = [round(100 * share, 2) for share in shares]
     rest = [round(100 - 100 * share, 2) for share in shares]
+    fits = [share >= _ROOM_FOR_NOTE for share in shares]
+    inner, outer = ([text if fit is wanted else "" for text, fit in zip(notes, fits, strict=True)] for wanted in (True, False))
     look = {"y": _escaped(names), "orientation": "h"}
     figure = go.Figure()
-    figure.add_bar(x=percent, text=_escaped(notes), textposition="auto", marker_color=colours, hoverinfo="text", **look)
-    figure.add_bar(x=rest, marker_color="rgba(128,128,128,0.12)", hoverinfo="none", **look)
+    figure.add_bar(x=percent, text=_escaped(inner), textposition="inside", marker_color=colours, hoverinfo="text", **look)
+    outside = {"text": _escaped(outer), "textposition": "inside", "insidetextanchor": "start"}
+    figure.add_bar(x=rest, marker_color="rgba(128,128,128,0.12)", hoverinfo="none", **outside, **look)
     figure.update_xaxes(title_text=title, range=[0, 100], fixedrange=True)
     figure.update_yaxes(type="category", autorange="reversed", automargin=True, fixedrange=True)
     return _plain(figure.update_layout(barmode="stack", showlegend=False, margin={"l": 10, "r": 10, "t": 5, "b": 35}))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fiftyone_resclip.drawing.pictures import overlay, with_legend
-from fiftyone_resclip.errors import ImageError
+from fiftyone_resclip.errors import ImageError, StorageError
 from fiftyone_resclip.evaluation.counting import images_in, read_pixels
 from fiftyone_resclip.evaluation.error_masks import COLOURS, TARGETS, VALUES, kinds_of
 from fiftyone_resclip.evaluation.matching import match_classes
@@ -21,6 +21,7 @@ from fiftyone_resclip.fields.values import resize
 
 _SIDE_PX, _LARGE_PX = 220, 1600
 _FADED = 0.45
+_TOLD = {"wrong": "wrong class", "missed": "missed", "false": "not there", "void": "void"}
 
 
 class Thumbnail(NamedTuple):
@@ -71,28 +72,29 @@ def worst_on(results: SemanticEvaluationResults, name: str, most: int = 6) -> li
     return drawn
 
 
-def write_error_pictures(results: SemanticEvaluationResults, samples: Any, folder: Path) -> int:
+def write_error_pictures(results: SemanticEvaluationResults, samples: Any, folder: str | Path) -> int:
     """Writes a picture of each image to ``<number>-<name>.jpg``, with right, wrong, missed and false pixels painted.
 
     Args:
         results: the results of an evaluation
         samples: a view of images among those that were evaluated; the files are numbered in its order
-        folder: where to write, created if it is missing
+        folder: where to write: a new or empty folder
 
     Returns:
         the number of pictures; images that can't be read are left out, and so are frames of videos
 
     Raises:
-        StorageError: if they can't be written
+        StorageError: if the folder has files, or can't be written
     """
-    config = results.config
+    config, folder = results.config, Path(folder).expanduser()
+    check_empty(folder)
     if config.gt_field.startswith("frames."):
         return 0
     match = match_classes(results.samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping)
     paths, count = dict(zip(*samples.values(["id", "filepath"]), strict=True)), 0
     numbers = {sample: number for number, sample in enumerate(paths, start=1)}
     refuse_unwritable(folder, "pictures")
-    legend = [(kind, colour) for kind, colour in COLOURS.items() if kind != "right"]
+    legend = [(_TOLD[kind], colour) for kind, colour in COLOURS.items() if kind in _TOLD]
     for sample_id, image in images_in(samples.select_fields([config.pred_field, config.gt_field]), match, progress=False):
         try:
             read = read_pixels(image, match)
@@ -108,6 +110,16 @@ def write_error_pictures(results: SemanticEvaluationResults, samples: Any, folde
             painted.save(folder / f"{numbers[sample_id]:03d}-{Path(paths[sample_id]).stem}.jpg", quality=88)
         count += 1
     return count
+
+
+def check_empty(folder: Path) -> None:
+    """Refuses a folder with files, which new pictures would be mixed with.
+
+    Raises:
+        StorageError: if it has any, or is a file
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StorageError(f"{str(folder)!r} must be a new or empty folder, but is not; choose another one")
 
 
 def _painted(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:

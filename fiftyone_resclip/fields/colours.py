@@ -29,7 +29,7 @@ _Rows = NDArray[np.float64]
 
 
 def colours_for(names: Collection[str], known: Mapping[str, str]) -> dict[str, str]:
-    """Chooses a colour for each name.
+    """Chooses a colour for each name of a field.
 
     The name itself decides: a colour word in it, so that "red car" is red, else all of its letters. So neither the order of the
     names nor a new one among them changes the others, except where two names choose similar colours: then the first gets its own.
@@ -42,14 +42,14 @@ def colours_for(names: Collection[str], known: Mapping[str, str]) -> dict[str, s
         hex colour by name, for ``names``
     """
     colours, lab = _sequence()
-    chosen, room = dict(known), np.full(len(lab), np.inf)
-    for row in _lab(_rgb(known.values())):
-        room = np.minimum(room, np.linalg.norm(lab - row, axis=1))
+    chosen = dict(known)
+    room, here = _room(lab, known.values()), _room(lab, [colour for name, colour in known.items() if name in names])
     for name in names:
         if name not in chosen:
-            number = _best(_wishes(name, lab), room)
+            word = _colour_word(name)  # "blue cloth" may be as blue as the "blue fabric" of another field
+            number = _best(_wishes(name) if word is None else _nearest(word, lab), room if word is None else here)
             chosen[name] = colours[number]
-            room = np.minimum(room, np.linalg.norm(lab - lab[number], axis=1))
+            room, here = (np.minimum(each, np.linalg.norm(lab - lab[number], axis=1)) for each in (room, here))
     return {name: chosen[name] for name in names}
 
 
@@ -66,18 +66,31 @@ def palette(n_colours: int) -> list[str]:
     return [colours[number % len(colours)] for number in range(n_colours)]
 
 
+def _room(lab: _Rows, colours: Iterable[str]) -> NDArray[np.float64]:
+    """Returns how far each colour is from the nearest of some others."""
+    room = np.full(len(lab), np.inf)
+    for row in _lab(_rgb(colours)):
+        room = np.minimum(room, np.linalg.norm(lab - row, axis=1))
+    return room
+
+
 def _best(wishes: NDArray[np.int64], room: NDArray[np.float64]) -> int:
     """Returns the first wish that is far from all colours in use; where none is, the first that is less far."""
     far = [room[wishes] >= apart for apart in (*_APART, 0.0)]
     return int(wishes[next(int(enough.argmax()) for enough in far if enough.any())])
 
 
-def _wishes(name: str, lab: _Rows) -> NDArray[np.int64]:
-    """Returns the numbers of all colours, the one that suits a name best first."""
-    word = next((word for word in re.findall(r"[a-z]+", name.lower()) if word in colormap), None)
-    if word is not None:
-        named = _lab(np.array([getrgb(word)]) / 255)
-        return np.argsort(np.linalg.norm(lab - named, axis=1), kind="stable")
+def _colour_word(name: str) -> str | None:
+    return next((word for word in re.findall(r"[a-z]+", name.lower()) if word in colormap), None)
+
+
+def _nearest(word: str, lab: _Rows) -> NDArray[np.int64]:
+    """Returns the numbers of all colours, the one that is most like a colour word first."""
+    return np.argsort(np.linalg.norm(lab - _lab(np.array([getrgb(word)]) / 255), axis=1), kind="stable")
+
+
+def _wishes(name: str) -> NDArray[np.int64]:
+    """Returns the numbers of all colours, the one that the letters of a name choose first."""
     start, step = np.frombuffer(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "<u4").tolist()
     circles = []
     for first, end in pairwise((0, *_CIRCLES)):

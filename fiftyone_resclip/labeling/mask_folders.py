@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import numpy as np
+from numpy.typing import NDArray
 
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields import schema
+from fiftyone_resclip.fields.masks import read_mask
 from fiftyone_resclip.fields.names import checked_field
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.labeling.picture_files import LEGEND, common_folder
 
+_LOOKED_AT = 50
 
-def add_masks(samples: Any, field: str, folder: Path, targets: Mapping[int, str] | None = None) -> int:
+
+def add_masks(samples: Any, field: str, folder: str | Path, targets: Mapping[int, str] | None = None) -> int:
     """Adds the masks of a folder to a field; the files stay where they are.
 
     Args:
@@ -29,19 +34,24 @@ def add_masks(samples: Any, field: str, folder: Path, targets: Mapping[int, str]
         number of masks that were added
 
     Raises:
-        DatasetError: if no file is named like an image, no class names are known, or the field holds something else
+        DatasetError: if no file is named like an image, class names are missing, or the field holds something else
+        ImageError: if a mask can't be read
     """
+    folder = Path(folder).expanduser()
     dataset, targets = dataset_of(samples), targets or _written(folder)
     schema.has_masks(dataset, checked_field(field))
     known = dataset.mask_targets.get(field)
     if known and dict(known) != dict(targets):
-        raise DatasetError(f"masks in {field!r} have the classes {known}, but those of {str(folder)!r} have {dict(targets)}")
+        raise DatasetError(
+            f"masks in {field!r} have the classes {known}, but those of {str(folder)!r} {dict(targets)}; use another field"
+        )
     paths = dict(zip(*samples.values(["id", "filepath"]), strict=True))
     root = Path(common_folder([*paths.values()])) if paths else folder
     files = {sample: _file_of(folder, Path(path).relative_to(root)) for sample, path in paths.items()}
     found = {sample: path for sample, path in files.items() if path is not None}
     if not found:
         raise DatasetError(f"{str(folder)!r} has no PNG that is named like an image; give the folder that has them")
+    _check_values([*found.values()], targets)
     schema.declare_field(dataset, field, targets)
     missing = set(dataset.select(list(found)).exists(field, False).values("id"))
     labels = {sample: fo.Segmentation(mask_path=str(path.absolute())) for sample, path in found.items() if sample in missing}
@@ -55,6 +65,21 @@ def _file_of(folder: Path, name: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def _check_values(paths: list[Path], targets: Mapping[int, str]) -> None:
+    """Refuses class names that don't fit the masks, as far as some of these show it; 0 and 255 need no name."""
+    looked_at = paths[:: -(-len(paths) // _LOOKED_AT)]
+    used = {int(value) for path in looked_at for value in np.unique(_read(path))}
+    nameless = sorted(used - {0, 255, *targets})
+    if nameless:
+        raise DatasetError(
+            f"each value of the masks needs a class name, but {nameless[0]} has none, where {len(targets)} have; name all of them"
+        )
+
+
+def _read(path: Path) -> NDArray[np.integer]:
+    return read_mask(fo.Segmentation(mask_path=str(path.absolute())))
+
+
 def _written(folder: Path) -> dict[int, str]:
     """Returns the classes that an export wrote into a folder or the one above it."""
     for place in (folder, folder.parent):
@@ -62,5 +87,5 @@ def _written(folder: Path) -> dict[int, str]:
             classes = json.loads((place / LEGEND).read_text(encoding="utf-8"))["classes"]
             return {int(value): entry["name"] for value, entry in classes.items()}
     raise DatasetError(
-        f"the values of the masks in {str(folder)!r} need class names; give them in the order of the values, from 1"
+        f"the values of the masks in {str(folder)!r} need class names; give them in the order of the values, from 1 (--classes)"
     )

@@ -76,6 +76,7 @@ def _origin(dataset: fo.Dataset, field: str, run: LabelRun | None, recipe: Recip
         return "that no labelling run made"
     names: dict[Any, str] = dataset.mask_targets.get(field) or dataset.default_mask_targets
     if names != targets:
-        return f"of other classes ({', '.join(map(str, names.values())) or 'without names'})"
+        before, now = (", ".join(map(str, each.values())) or "without names" for each in (names, targets))
+        return f"of other classes ({before}) than now ({now})"
     changes = (f"{name} {before!r} instead of {after!r}" for name, (before, after) in differences(run.recipe, recipe).items())
     return f"made in another way ({'; '.join(changes)})"

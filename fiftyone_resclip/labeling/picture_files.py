@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,21 @@ def write_pictures(samples: Any, label_field: str, folder: Path) -> int:
             _write_overlay(sample.filepath, values, colours, targets, picture)
             files = {"mask": str(mask.relative_to(folder)), "overlay": str(picture.relative_to(folder))}
             written.append({"image": sample.filepath, **files, "shares": _shares(values, targets)})
-        classes = {str(value): {"name": name, "colour": colours[value - 1]} for value, name in targets.items()}
-        content = {"unlabelled": 0, "classes": classes, "images": written}
-        (folder / LEGEND).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_legend(folder, {value: (name, colours[value - 1]) for value, name in targets.items()}, written)
     return len(written)
+
+
+def write_legend(folder: Path, classes: Mapping[int, tuple[str, str]], images: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Writes which mask value is which class.
+
+    Args:
+        folder: the folder of the masks
+        classes: name and hex colour by mask value
+        images (()): what is to be said about each image
+    """
+    named = {str(value): {"name": name, "colour": colour} for value, (name, colour) in classes.items()}
+    content = {"unlabelled": 0, "classes": named, "images": list(images)}
+    (folder / LEGEND).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def refuse_other_classes(folder: Path, targets: Mapping[int, str]) -> None:

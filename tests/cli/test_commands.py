@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -200,7 +201,7 @@ def test_masks_are_evaluated_and_the_worst_images_are_listed(
         (("--map", "car=snow"), "predicted class in mapping 'car' is unknown"),
         (("--ignore-index", "x"), "void values must be numbers or '#rrggbb' separated by commas, but got 'x'"),
         (("--field", ""), "a field needs a name"),
-        (("--ground-truth", "a.b"), "field 'a.b' is unknown"),
+        (("--ground-truth", "a.b"), "there is no field 'a.b'; name the one with true masks"),
         (("--key", "a b"), "eval key 'a b' can't be used"),
     ):
         assert cli.main(["evaluate", dataset.name, *options]) == 1
@@ -237,9 +238,23 @@ def test_true_masks_come_from_a_folder_and_errors_go_to_one(
         (("--masks", str(tmp_path / "worst"), "--classes", classes), "has no PNG that is named like an image"),
         (("--masks", str(bare), "--ground-truth", "other"), "need class names; give them in the order"),
         (("--masks", str(bare), "--classes", "one, two"), "masks in 'ground_truth' have the classes"),
+        (("--masks", str(bare), "--classes", "one, two", "--ground-truth", "new"), "each value of the masks needs a class name"),
+        (("--pictures", str(tmp_path / "worst")), "must be a new or empty folder"),
     ):
         assert cli.main(["evaluate", dataset.name, *options]) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", ["n\n", ""])
+def test_a_run_is_deleted_only_after_a_yes(
+    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    dataset = make_dataset(1)
+    answer(capsys, "label", dataset.name, "--classes", "red cloth, snow", *TINY)
+    monkeypatch.setattr("sys.stdin", io.StringIO(said))
+    assert "nothing was deleted" in answer(capsys, "runs", "delete", dataset.name, "resclip", code=1)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert "deleted 'resclip'" in answer(capsys, "runs", "delete", dataset.name, "resclip")
 
 
 def test_json_is_alone_on_stdout_beside_progress_bars(make_dataset: MakeDataset) -> None:
@@ -309,7 +324,7 @@ def test_runs_answer_in_json(make_dataset: MakeDataset, capsys: pytest.CaptureFi
     assert json.loads(answer(capsys, "runs", "list", dataset.name, "--json")) == []
     answer(capsys, "label", dataset.name, "--classes", "red cloth, snow", *TINY)
     assert [run["key"] for run in json.loads(answer(capsys, "runs", "list", dataset.name, "--json"))] == ["resclip"]
-    assert json.loads(answer(capsys, "runs", "delete", dataset.name, "resclip", "--json")) == {"deleted": "resclip"}
+    assert json.loads(answer(capsys, "runs", "delete", dataset.name, "resclip", "--yes", "--json")) == {"deleted": "resclip"}
 
 
 def test_a_demo_needs_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,10 @@ def test_a_dataset_is_labelled_and_its_runs_are_kept(
         == 0
     )
     assert cli.main(["label", dataset.name, "--classes", "gravel, snow", "--field", "pred", *TINY]) == 1
-    assert "DatasetError: field 'pred' holds 4 masks of other classes (cloth, snow)" in capsys.readouterr().err
+    assert (
+        "DatasetError: field 'pred' holds 4 masks of other classes (cloth, snow) than now (gravel, snow)"
+        in capsys.readouterr().err
+    )
     assert cli.main(["runs", "list", dataset.name]) == 0
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["other", "pred"]
     assert cli.main(["runs", "show", dataset.name, "other"]) == 0
@@ -49,7 +52,7 @@ def test_a_dataset_is_labelled_and_its_runs_are_kept(
     assert cli.main(["runs", "diff", dataset.name, "pred", "other"]) == 0
     assert re.search(r"settings.prob_threshold +0.0 +0.1\n", capsys.readouterr().out)
     assert cli.main(["runs", "rename", dataset.name, "other", "better"]) == 0
-    assert cli.main(["runs", "delete", dataset.name, "pred"]) == 0
+    assert cli.main(["runs", "delete", dataset.name, "pred", "--yes"]) == 0
     assert [run.key for run in list_runs(dataset)] == ["better"]
     assert not dataset.has_field("pred")
     assert [path for path in (tmp_path / "masks").rglob("*") if path.is_file()] == []
@@ -183,7 +186,12 @@ def test_kept_masks_are_exported_for_cvat(make_dataset: MakeDataset, capsys: pyt
     assert cli.main(command) == 1
     assert "exists already" in capsys.readouterr().err
     assert cli.main([*command, "--format", "coco", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"images": 3, "file": str(out / "annotations.json")}
+    assert json.loads(capsys.readouterr().out) == {
+        "images": 3,
+        "dataset": dataset.name,
+        "field": "ground_truth",
+        "file": str(out / "annotations.json"),
+    }
 
 
 def test_the_command_offers_every_format() -> None:

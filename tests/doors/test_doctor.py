@@ -180,5 +180,5 @@ def test_runs_that_were_not_finished_are_named(installed: Any, make_dataset: Mak
     dataset.delete_sample_field("resclip")
     (fault,) = faults()
     assert fault.found == "its field was deleted without it"
-    assert cli.main(["runs", "delete", dataset.name, "resclip"]) == 0
+    assert cli.main(["runs", "delete", dataset.name, "resclip", "--yes"]) == 0
     assert faults() == []

@@ -86,6 +86,13 @@ def test_a_colour_word_in_a_name_decides() -> None:
     assert nearest([*colours_for(["red cloth", "red car", "crimson", *WORDS], {}).values()], NORMAL) > 30
 
 
+def test_two_fields_may_have_the_same_blue() -> None:
+    known = colours_for(["blue fabric", "road"], {})
+    later = colours_for(["blue cloth", "sky"], known)
+    assert later["blue cloth"] == known["blue fabric"] and later["sky"] not in known.values()
+    assert colours_for(["blue cloth", "blue fabric"], known)["blue cloth"] != known["blue fabric"]
+
+
 def test_more_classes_than_colours_get_some_colour() -> None:
     colours = colours_for([f"class {number}" for number in range(700)], {})
     assert len(colours) == 700 and len(set(colours.values())) == 512

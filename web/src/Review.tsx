@@ -65,6 +65,11 @@ export function Review({ schema: { view } }: ComponentProps<View>) {
     if (echo < 0) course.choose(chosen);
     redraw();
   }, [chosen.join()]);
+  useEffect(() => {
+    if (open) return; // a modal that closes may have given verdicts that this panel does not know
+    course.restart();
+    redraw();
+  }, [open]);
 
   useEffect(() => {
     const next = course.targets[0];

@@ -53,7 +53,12 @@ def ask(inputs: types.Object, params: Mapping[str, Any], model: str | None = Non
     if params.get("tune"):
         for name in _sliders_of(params):
             _, _, default, meaning = SLIDERS[name]
-            look = {"label": name, "description": meaning, "view": types.SliderView(step=0.01)}
+            view = types.SliderView(step=0.01, value_precision=2)
+            look = {
+                "label": name.replace("_", " ").replace("rcs", "RCS").replace("sfr", "SFR"),
+                "description": meaning,
+                "view": view,
+            }
             inputs.float(name, min=0, max=1, default=default, required=False, **look, **event)
 
 

@@ -73,7 +73,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         colour_labels(ctx.dataset)
         ctx.ops.reload_dataset()
         colours.show(ctx)
-        ctx.ops.notify(f"{key}: {_headline(results)}", variant="warning" if results.notes() else "success")
+        ctx.ops.notify(f"{key}: {_headline(results)}", variant="success")
         if not ctx.delegated:
             ctx.ops.close_panel(launch.ERRORS_PANEL)  # one that is open would keep the run that it shows
             if not launch.taken(ctx.dataset):

@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from fiftyone_resclip.app.forms import destination
 from fiftyone_resclip.app.messages import plain, point_out, sentence, warn
 from fiftyone_resclip.errors import DatasetError, ResCLIPError, StorageError, counted
 from fiftyone_resclip.fields.schema import mask_fields
@@ -94,5 +95,6 @@ def _check(inputs: types.Object, ctx: Any) -> None:
     try:
         form, overwrite = ctx.params.get("format") or _CVAT, bool(ctx.params.get("overwrite"))
         check(_samples(ctx), _field(ctx), ctx.params["folder"], form, overwrite=overwrite)
+        destination.check_writable(ctx.params["folder"], "exported masks")
     except ResCLIPError as error:
         point_out(inputs, "folder" if isinstance(error, StorageError) else "label_field", str(error))

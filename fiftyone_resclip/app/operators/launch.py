@@ -8,6 +8,7 @@ from typing import Any
 from fiftyone_resclip.app import background, colours
 from fiftyone_resclip.app.background import Advance
 from fiftyone_resclip.errors import ResCLIPError
+from fiftyone_resclip.fields.schema import mask_fields
 
 #: The panels of runs and of errors: one takes the place of the other, since each panel more would halve the space of the rest.
 RUNS_PANEL, ERRORS_PANEL = "labelling", "error_explorer"
@@ -62,10 +63,11 @@ def show_masks(page: Any, fields: Sequence[str], hidden: Sequence[str] = ()) -> 
 
     Args:
         page: the context of an operator or panel
-        fields: the fields to show
-        hidden: fields that it no longer shows
+        fields: the fields to show, in place of all other masks
+        hidden: other fields that it no longer shows
     """
-    shown = [field for field in page.active_fields or () if field not in (*fields, *hidden)]
+    covered = {*fields, *hidden, *mask_fields(page.dataset, frames=True)}  # masks over masks have colours of no class
+    shown = [field for field in page.active_fields or () if field not in covered]
     page.ops.reload_dataset()
     page.ops.set_active_fields([*shown, *fields])
     colours.show(page)

@@ -25,6 +25,9 @@ _ACTIONS = {
 }
 
 
+_BUTTONS = {"show": "Close", "compare": "Close", "rename": "Rename", "delete": "Delete"}
+
+
 class Runs(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
     """Lists the labelling runs of the open dataset, and shows, compares, renames or deletes one."""
 
@@ -53,7 +56,8 @@ class Runs(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informat
             _ask(inputs, ctx.params, found)
         except Exception as error:
             warn(inputs, "problem", sentence(error)).invalid = True
-        return types.Property(inputs, view=types.View(label=_LABEL))
+        done = _BUTTONS.get(ctx.params.get("action") or "show", "Close")
+        return types.Property(inputs, view=types.View(label=_LABEL, submit_button_label=done))
 
     @plain
     def execute(self, ctx: Any) -> None:
@@ -68,6 +72,8 @@ class Runs(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type informat
             rename_run(ctx.dataset, key, ctx.params.get("new_key") or "")
             ctx.ops.notify(f"Run {key!r} is now called {ctx.params['new_key']!r}", variant="success")
         elif action == "delete":
+            if not ctx.params.get("sure"):
+                raise ConfigError(f"run {key!r} was not deleted, because the box was not ticked")
             delete_run(ctx.dataset, key)
             ctx.ops.notify(f"Run {key!r} and its field {run.label_field!r} are deleted", variant="success")
             ctx.ops.reload_dataset()
@@ -92,6 +98,10 @@ def _ask(inputs: types.Object, params: dict[str, Any], found: dict[str, LabelRun
     elif action == "rename":
         inputs.str("new_key", required=True, label="New name", description="Letters, digits and underscores")
     else:
+        if action == "delete":
+            label = f"Yes, delete the masks in {found[key].label_field!r}; evaluations of them stay"
+            sure = inputs.bool("sure", default=False, required=False, label=verbatim(label))
+            sure.invalid, sure.error_message = not params.get("sure"), "Tick this to delete"
         _show(inputs, _facts(found[key]))
 
 

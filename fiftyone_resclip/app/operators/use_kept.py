@@ -8,8 +8,8 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_resclip.app import colours
 from fiftyone_resclip.app.messages import plain, point_out, sentence, warn
+from fiftyone_resclip.app.operators import launch
 from fiftyone_resclip.app.operators.verdicts import field_in
 from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.fields.names import checked
@@ -65,9 +65,7 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         field, (to_field, form, instances) = field_in(ctx, ctx.params.get("label_field")), _given(ctx.params)
         count = self(ctx.target_view(), field, to_field, form, instances=instances)
         ctx.ops.notify(f"{count} kept labels are now in {to_field!r}", variant="success")
-        ctx.ops.reload_dataset()
-        ctx.ops.set_active_fields([*(f for f in ctx.active_fields or () if f not in (field, to_field)), to_field])
-        colours.show(ctx)
+        launch.show_masks(ctx, [to_field], [field])
 
     def __call__(
         self, samples: Any, label_field: str = "resclip", to_field: str = "kept", form: str = "masks", *, instances: bool = True

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _EVALUATE, _REVIEW = "@fiftyone-resclip/resclip/evaluate", "review"
 _LOOK_AGAIN_MS = 2000
 _SHOWN = 8
+_STOPPING = "is stopping: the images under way are finished and saved first"
 _NOTHING_WRITTEN = "stopped before the first mask, so nothing was written"
 _HELP = """Shows labelling runs while they go on, also those that other programs started, and the latest ones that ended. Closing
 this panel or the page does not stop them."""
@@ -136,7 +137,9 @@ class Labelling(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type inform
             panel.md("There is no labelling run yet: press the backtick key and run *ResCLIP: segment*.", name="hint")
         recorded = {run.label_field for run in runs}
         for number, job in enumerate(jobs):
-            if job.is_live:
+            if job.is_stopping:
+                panel.md(f"**{verbatim(job.label_field)}** {_STOPPING}", name=f"job_{number}_title")
+            elif job.is_live:
                 self._show_live(panel, f"job_{number}", job.label_field, job.doing, job.progress)
             elif job.state == "failed" or job.label_field not in recorded:
                 self._show_loss(panel, f"job_{number}", job)
@@ -205,7 +208,8 @@ def _announce(ctx: Any, job: background.Job) -> None:
     if job.state == "failed":
         ctx.ops.notify(f"{job.label_field}: {job.doing}", variant="error")
     elif job.report is not None:
-        ctx.ops.notify(_brief(job.report), variant="warning" if job.report.failures or job.report.stopped else "success")
+        told = f"{'stopped: ' if job.report.stopped else ''}{_brief(replace(job.report, stopped=False))}"  # a button goes on
+        ctx.ops.notify(told, variant="warning" if job.report.failures or job.report.stopped else "success")
     elif job.state == "stopped":
         ctx.ops.notify(f"{job.label_field}: {_NOTHING_WRITTEN}", variant="warning")
     if job.label_field in field_documents(ctx.dataset):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fiftyone_resclip.explore.playground import Reading
 
 _FORM = "form"
+_NEW_FIELD = "new field"  # other words, other masks: they never fit the field of an earlier run
 _CLASSES_LISTED = 12
 #: Twelfths of the panel's width for the picture; the form has the others.
 _LEFT = 7
@@ -57,11 +58,18 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
     on_change_selected = on_change_view = on_change_group_slice = show_again
 
     def on_load(self, ctx: Any) -> None:
-        """Takes the words that were last tried on the dataset, in this panel or in that of the modal or grid."""
+        """Takes the words that were last tried on the dataset, in this panel or its twin, or those of the last run."""
+        from fiftyone_resclip.labeling.recipe import vocabulary_of
+        from fiftyone_resclip.labeling.runs import latest_run
+
         tried, form = _tried.get(dataset_id(ctx.dataset)), _form(ctx)
         being_typed = words.given(form) and form not in (tried or ())
         if tried and not being_typed and tried[-1] != form:
             ctx.panel.state.form = dict(tried[-1])
+        elif not tried and not words.given(form):
+            run = latest_run(ctx.dataset)
+            if run is not None:
+                ctx.panel.state.form = {**form, **words.written(vocabulary_of(run.recipe))}
 
     on_change_current_sample = on_change_dataset = on_load
 
@@ -106,7 +114,7 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
     def on_apply(self, ctx: Any) -> None:
         """Opens the form of *Segment* with the words and settings of the panel."""
         form, names = _form(ctx), (*words.NAMES, *method.NAMES, *method.SLIDERS, evidence.LEARN_FROM)
-        given = {name: form[name] for name in names if name in form}
+        given = {name: form[name] for name in names if name in form} | {"existing": _NEW_FIELD}
         ctx.prompt(SEGMENT_URI, params={**given, "evidence": True} if evidence.lesson(given) else given)
 
     @plain
@@ -119,9 +127,8 @@ class Playground(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type infor
         if run is None:
             raise DatasetError("there is no labelling run to which words could be added; use 'Apply to view'")
         vocabulary = vocabulary_of(run.recipe).extended(_vocabulary(ctx, _form(ctx)))
-        ctx.prompt(
-            SEGMENT_URI, params={**words.written(vocabulary), **method.written(run.recipe["model"], run.recipe["settings"])}
-        )
+        settings = method.written(run.recipe["model"], run.recipe["settings"])
+        ctx.prompt(SEGMENT_URI, params={**words.written(vocabulary), **settings, "existing": _NEW_FIELD})
 
     def render(self, ctx: Any) -> types.Property:
         """Builds the component with the picture, and beside it the form and what can be done with the words."""

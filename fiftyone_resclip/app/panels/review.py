@@ -96,7 +96,7 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
             self._show(panel, ctx)
         except Exception as error:
             warn(panel, "problem", sentence(error))
-        return types.Property(panel, view=types.View())
+        return types.Property(panel, view=types.View(componentsProps={"container": {"sx": {"pr": 2}}}))
 
     def _show(self, panel: types.Object, ctx: Any) -> None:
         from fiftyone_resclip.explore import review
@@ -109,11 +109,13 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
         handlers = {"on_ahead": self.on_ahead, "on_pictures": self.on_pictures, "on_verdicts": self.on_verdicts}
         shown = {"field": field, "scope": scope_of(ctx, field), "chosen": targets_in(ctx), "counts": counts, "keys": dict(_KEYS)}
         panel.view("masks", types.ComponentView("ResclipReview", **shown, **handlers))
+        if not counts["keep"]:
+            panel.md("Kept masks can be copied and exported, and can teach the model to improve the rest.", name="later")
+            return
         uses = panel.h_stack("uses", gap=1)
-        uses.btn("use", label="Copy kept labels", on_click=self.on_use, variant="contained")
-        if counts["keep"]:
-            uses.btn("improve", label="Improve the rest", on_click=self.on_improve, variant="contained")
-            uses.btn("export", label="Export", on_click=self.on_export, variant="contained")
+        uses.btn("improve", label="Improve the rest", on_click=self.on_improve, variant="contained")
+        uses.btn("use", label="Copy kept labels", on_click=self.on_use, variant="outlined")
+        uses.btn("export", label="Export", on_click=self.on_export, variant="outlined")
 
 
 def _field(ctx: Any) -> tuple[str, list[str]]:

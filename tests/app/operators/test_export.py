@@ -39,6 +39,8 @@ def test_kept_masks_are_exported(
     assert (tmp_path / "out" / "annotations.xml").read_text().count("<image ") == 2
     again = mistakes(Export().resolve_input(make_context(dataset, folder=folder)))
     assert list(again) == ["folder"] and "exists already" in again["folder"]
+    closed = mistakes(Export().resolve_input(make_context(dataset, folder="/proc/nowhere/cvat")))
+    assert list(closed) == ["folder"] and "can't be written to" in closed["folder"]
     assert operator("export")(dataset, "ground_truth", folder, overwrite=True) == 3
 
 
