@@ -73,10 +73,10 @@ def test_each_strategy_has_the_architecture_it_was_published_with(name: Any) -> 
         (lambda: ResCLIPConfig(strategy="nacilp"), "did you mean 'naclip'?"),  # type: ignore[arg-type]
         (lambda: ResCLIPConfig(arch="redisual"), "did you mean 'residual'?"),  # type: ignore[arg-type]
         (lambda: ResCLIPConfig(strategy="sclip", arch="bare"), "strategy 'sclip' runs with arch 'residual' only"),
-        (lambda: ResCLIPConfig(prob_threshold=1.2), r"prob_threshold must be in \[0, 1\], but got 1.2"),
-        (lambda: ResCLIPConfig(prob_threshold=float("nan")), r"prob_threshold must be in \[0, 1\]"),
-        (lambda: SFR(threshold=-0.1), r"threshold must be in \[0, 1\], but got -0.1"),
-        (lambda: RCS(mix=2), r"mix must be in \[0, 1\], but got 2"),
+        (lambda: ResCLIPConfig(prob_threshold=1.2), r"prob_threshold must be a number in \[0, 1\], but got 1.2"),
+        (lambda: ResCLIPConfig(prob_threshold=float("nan")), r"prob_threshold must be a number in \[0, 1\]"),
+        (lambda: SFR(threshold=-0.1), r"threshold must be a number in \[0, 1\], but got -0.1"),
+        (lambda: RCS(mix=2), r"mix must be a number in \[0, 1\], but got 2"),
         (lambda: RCS(gain=0), "gain must be a number above 0, but got 0"),
         (lambda: RCS(blocks=(0, 1)), "blocks must be a whole number of at least 1, but got 0"),
         (lambda: RCS(blocks=(6, 6)), "blocks must be different from each other"),
@@ -85,7 +85,7 @@ def test_each_strategy_has_the_architecture_it_was_published_with(name: Any) -> 
         (lambda: SFR(sigma=0), "sigma must be a number above 0"),
         (lambda: ResCLIPConfig(remainder="padd"), "remainder 'padd' is unknown; did you mean 'pad'?"),  # type: ignore[arg-type]
         (lambda: ResCLIPConfig(precision="fp16"), "precision 'fp16' is unknown"),  # type: ignore[arg-type]
-        (lambda: ResCLIPConfig(min_area=1.5), r"min_area must be in \[0, 1\]"),
+        (lambda: ResCLIPConfig(min_area=1.5), r"min_area must be a number in \[0, 1\]"),
         (lambda: PAMR(steps=-1), "steps must be a whole number of at least 0, but got -1"),
         (lambda: PAMR(dilations=()), "dilations must be a list of at least one whole number"),
         (lambda: PAMR(dilations=(0,)), "dilations must be a whole number of at least 1"),

@@ -121,7 +121,7 @@ def test_arrays_are_taken_too_as_frames_of_videos_come(fast_model: ResCLIPModel)
     label = fast_model.predict(np.full((80, 96, 3), 220, np.uint8))
     assert label is not None
     assert label.mask.shape == (80, 96)
-    with pytest.raises(ImageError, match=r"an image must be \(H, W, 3\) uint8, but got \(80, 96\)"):
+    with pytest.raises(ImageError, match=r"an image must be an \(H, W, 3\) uint8 .*but got an array \(80, 96\)"):
         fast_model.predict(np.zeros((80, 96), np.uint8))
 
 
@@ -192,7 +192,7 @@ def test_settings_come_from_the_preset_and_the_keywords() -> None:
         ({"classes": []}, VocabularyError, "at least one class"),
         ({"classes": ["a"], "preset_name": "voc"}, ConfigError, "did you mean 'voc2"),
         ({"classes": ["a"], "strategi": "naclip"}, ConfigError, "did you mean 'strategy'?"),
-        ({"classes": ["a"], "prob_threshold": 3}, ConfigError, r"prob_threshold must be in \[0, 1\]"),
+        ({"classes": ["a"], "prob_threshold": 3}, ConfigError, r"prob_threshold must be a number in \[0, 1\]"),
     ],
 )
 def test_bad_arguments_are_refused_before_weights_are_loaded(
@@ -233,7 +233,7 @@ def test_with_synonyms_a_class_is_as_likely_as_its_likeliest_phrase(make_dataset
 def test_one_image_that_can_not_be_read_is_refused(fast_model: ResCLIPModel, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="must be a readable image"):
         fast_model.segment(tmp_path / "none.png")
-    with pytest.raises(ImageError, match=r"an image must be \(H, W, 3\) uint8, but got \(4, 4\)"):
+    with pytest.raises(ImageError, match=r"an image must be an \(H, W, 3\) uint8 .*but got an array \(4, 4\)"):
         fast_model.segment(np.zeros((4, 4), np.uint8))
 
 

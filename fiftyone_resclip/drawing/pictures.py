@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from plotly.colors import sample_colorscale
 
-_MARGIN_PX, _TITLE_PX, _ENTRY_PX, _SWATCH_PX = 8, 26, 110, 20
+_MARGIN_PX, _TITLE_PX, _ENTRY_PX, _SWATCH_PX = 8, 26, 150, 20
 _STEPS = 101
 _INK, _PAPER = "#222222", "#ffffff"
 
@@ -117,7 +117,7 @@ def with_legend(picture: Image.Image, legend: Sequence[tuple[str, str]]) -> Imag
     Returns:
         a higher RGB image
     """
-    width = _MARGIN_PX + max([_ENTRY_PX, *(_SWATCH_PX + round(_font().getlength(name)) for name, _ in legend)])
+    width = max([_ENTRY_PX, *(_SWATCH_PX + round(_font().getlength(name)) + _MARGIN_PX for name, _ in legend)])
     per_line = max(picture.width // width, 1)
     lines = -(-len(legend) // per_line)
     canvas = Image.new("RGB", (picture.width, picture.height + lines * _TITLE_PX + _MARGIN_PX), _PAPER)

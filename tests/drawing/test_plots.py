@@ -53,8 +53,13 @@ def test_a_click_on_a_bar_or_on_its_rest_gives_the_name() -> None:
 def test_bars_have_their_colours_and_notes() -> None:
     bars, rest = FIGURES["bars"].data
     assert bars["marker"]["color"] == ["#ff0000", "#00ff00"]
-    assert (bars["text"], bars["hoverinfo"]) == (["few", "many"], "text")
-    assert "text" not in rest
+    notes = [inner + outer for inner, outer in zip(bars["text"], rest["text"], strict=True)]
+    assert (notes, bars["hoverinfo"]) == (["few", "many"], "text")
+
+
+def test_the_note_of_a_short_bar_stands_beside_it() -> None:
+    bars, rest = plots.bars(["cat", "dog"], [0.0, 0.5], ["#fff"] * 2, ["0.0", "50.0"]).data
+    assert (bars["text"], rest["text"]) == (["", "50.0"], ["0.0", ""])
 
 
 def test_the_first_bar_is_on_top_and_the_axis_goes_to_a_hundred() -> None:
@@ -96,7 +101,7 @@ def test_class_names_that_are_numbers_stay_names() -> None:
 
 def test_names_are_no_html_and_a_click_gives_them_back() -> None:
     names = ["<a href='http://x'>a</a>", "&lt;b&gt;", "cat & dog"]
-    bars = plots.bars(names, [0.1] * 3, ["#fff"] * 3, names).data[0]
+    bars = plots.bars(names, [0.5] * 3, ["#fff"] * 3, names).data[0]
     matrix = plots.matrix(names, names, np.zeros((3, 3)), ("true", "predicted")).data[0]
     for shown in (bars["y"], bars["text"], matrix["x"], matrix["y"]):
         assert not any("<" in text for text in shown)

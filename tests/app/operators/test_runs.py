@@ -30,11 +30,16 @@ def test_a_run_is_shown_compared_renamed_and_deleted(make_dataset: MakeDataset, 
     renamed = make_context(dataset, run="one", action="rename", new_key="first")
     Runs().execute(renamed)
     assert notices(renamed) == [("success", "Run 'one' is now called 'first'")]
-    deleted = make_context(dataset, run="two", action="delete")
+    unsure = make_context(dataset, run="two", action="delete")
+    assert Runs().resolve_input(unsure).type.properties["sure"].invalid
+    Runs().execute(unsure)
+    assert notices(unsure) == [("error", "run 'two' was not deleted, because the box was not ticked")]
+    deleted = make_context(dataset, run="two", action="delete", sure=True)
+    assert not Runs().resolve_input(deleted).type.properties["sure"].invalid
     Runs().execute(deleted)
     assert notices(deleted) == [("success", "Run 'two' and its field 'two' are deleted")]
     assert [(run.key, run.label_field) for run in list_runs(dataset)] == [("first", "one")]
-    gone = make_context(dataset, run="two", action="delete")
+    gone = make_context(dataset, run="two", action="delete", sure=True)
     Runs().execute(gone)
     assert notices(gone)[0][0] == "error"
 

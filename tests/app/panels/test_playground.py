@@ -179,6 +179,7 @@ def test_words_are_saved_and_handed_to_segment(make_dataset: MakeDataset, make_p
     assert request["operator_uri"] == "@fiftyone-resclip/resclip/segment"
     assert request["params"] == {
         "classes": "car: car, taxi\nsky", "model": "resclip-tiny", "mode": "fast", "tune": True, "prob_threshold": 0.4,
+        "existing": "new field",
     }  # fmt: skip
     nameless = make_panel(dataset, classes="sky")
     Playground().on_save(nameless)
