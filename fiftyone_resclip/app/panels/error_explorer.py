@@ -45,7 +45,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
             if not is_given:
                 ctx.panel.state.eval_key = newest
 
-    on_load = on_change_dataset = on_change_view = on_change_active_fields = on_change_spaces = show_again
+    on_load = on_change_dataset = on_change_view = on_change_active_fields = show_again
 
     @plain
     def on_class(self, ctx: Any) -> None:
