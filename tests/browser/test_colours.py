@@ -84,7 +84,7 @@ def test_classes_have_their_colours_at_once(page: Any, server: str, make_dataset
     form.get_by_text("classes in both").wait_for(timeout=240_000)
     run_form(page, form)
     page.get_by_role("button", name="Worst images first").click(timeout=240_000)
-    page.wait_for_selector("text=/Drawn in the grid: .* right, .* wrong/", timeout=240_000)
+    page.wait_for_selector("text=/Drawn in the grid: right green, wrong red/", timeout=240_000)
     dataset.reload()
     worst = dataset.sort_by("resclip_eval_miou")[:1].first()
     ordered = dataset.select([worst.id]).clone()
