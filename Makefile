@@ -13,7 +13,7 @@ DEMO := demo
 export FIFTYONE_DATABASE_VALIDATION := false
 export FIFTYONE_DO_NOT_TRACK := true
 
-.PHONY: demo test check format web bench gif clean
+.PHONY: demo test check format web bench gif pictures clean
 
 demo: $(INSTALLED)
 	$(BIN)/fiftyone-resclip demo --out $(DEMO) $(if $(APP),--app)
@@ -53,6 +53,11 @@ bench: $(INSTALLED)
 # The picture at the top of the README, from a walk through the real App in headless Chromium.
 gif: $(INSTALLED)
 	$(BIN)/python -m tests.browser.film docs/app.gif
+
+# The other pictures of the App in the docs: screenshots of the browser tests.
+pictures: $(INSTALLED)
+	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m tests.browser.pictures docs
 
 clean:
 	rm -rf $(VENV) $(DEMO) web/node_modules .mypy_cache .ruff_cache .pytest_cache
