@@ -99,7 +99,7 @@ def test_a_renamed_field_keeps_its_run_and_masks(make_dataset: MakeDataset, tmp_
     assert found == {"pred": "better", "pred_2": "pred"}
     assert dataset.mask_targets["better"] == {1: "red cloth", 2: "snow"}
     assert dataset.mask_targets["pred"] == {1: "gravel", 2: "snow"}
-    paths = [entry["path"] for entry in dataset.app_config.color_scheme.fields]
+    paths = [entry["path"] for entry in dataset.app_config.color_scheme.fields if "maskTargetsColors" in entry]
     assert sorted(paths) == ["better", "ground_truth", "pred"]
     assert label(dataset, model_of(), "better", output_dir=folder).skipped == 3
     resclip.delete_run(dataset, "pred_2")
@@ -121,7 +121,7 @@ def test_colours_that_the_user_chose_follow_a_renamed_field(make_dataset: MakeDa
     dataset.rename_sample_field("pred", "better")
     resclip.list_runs(dataset)
     dataset.reload()
-    found = {field["path"]: field["maskTargetsColors"] for field in dataset.app_config.color_scheme.fields}
+    found = {field["path"]: field.get("maskTargetsColors") for field in dataset.app_config.color_scheme.fields}
     assert found["better"] == mine and "pred" not in found
 
 

@@ -95,7 +95,7 @@ def test_masks_that_no_run_made_are_not_added_to(make_dataset: MakeDataset) -> N
     dataset[:1].apply_model(model_of(), label_field="pred")
     with pytest.raises(DatasetError, match="holds a mask that no labelling run made; use another field"):
         label(dataset, model_of(), "pred")
-    assert label(dataset, model_of(), "pred", overwrite=True).labelled == 2
+    assert label(dataset, model_of(), "pred", overwrite="pred").labelled == 2
 
 
 def test_masks_whose_files_are_gone_are_made_again(make_dataset: MakeDataset, tmp_path: Path) -> None:

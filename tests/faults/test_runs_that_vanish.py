@@ -97,7 +97,7 @@ def test_a_run_deleted_in_the_middle_is_called_deleted(make_dataset: MakeDataset
     with pytest.raises(DatasetError, match="labelling run 'pred' was deleted while it ran; 6 masks without a record remain"):
         list(steps)
     assert dataset.count("pred") == 6
-    assert label(dataset, model_of(), "pred", overwrite=True).labelled == 6
+    assert label(dataset, model_of(), "pred", overwrite="pred").labelled == 6
 
 
 @pytest.mark.slow
