@@ -115,4 +115,4 @@ def advanced(page: Any, form: Any) -> None:
 def run_form(page: Any, form: Any) -> None:
     """Waits until the form accepts its values, and runs it."""
     button = form.locator("button", has_text=re.compile("^(Execute|Segment)$"))
-    button.and_(page.locator(":enabled")).click(timeout=60_000)
+    button.and_(page.locator(":enabled")).click(timeout=240_000)
