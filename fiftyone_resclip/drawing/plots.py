@@ -46,7 +46,7 @@ def bars(
     percent = [round(100 * share, 2) for share in shares]
     rest = [round(100 - 100 * share, 2) for share in shares]
     fits = [share >= _ROOM_FOR_NOTE for share in shares]
-    inner, outer = ([text if fit is wanted else "" for text, fit in zip(notes, fits, strict=True)] for wanted in (True, False))
+    inner, outer = ([text if fit == wanted else "" for text, fit in zip(notes, fits, strict=True)] for wanted in (True, False))
     look = {"y": _escaped(names), "orientation": "h"}
     figure = go.Figure()
     figure.add_bar(x=percent, text=_escaped(inner), textposition="inside", marker_color=colours, hoverinfo="text", **look)
