@@ -270,8 +270,8 @@ def load_model(
         raise VocabularyError(
             "classes must name what to look for, but got none; pass for example classes=['road', 'sky', 'everything else']"
         )
+    known = {*ResCLIPConfig().to_dict(), "background", "preset_name", "pretrained", "device", "taught"}
     for setting in settings:
-        known = {*ResCLIPConfig().to_dict(), "background", "preset_name", "pretrained", "device", "taught"}
         check_known("setting", setting, known)
     vocabulary = Vocabulary.parse(classes)
     chooses = background == AUTO and AUTO not in vocabulary.class_names

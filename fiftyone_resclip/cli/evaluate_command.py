@@ -64,12 +64,12 @@ def evaluate(
     if pictures is not None:
         check_empty(pictures)
     samples = samples_of(dataset, view)
-    if masks is None and not samples.has_field(ground_truth):
+    if masks is not None:
+        add_masks(samples, ground_truth, masks, names)
+    elif not samples.has_field(ground_truth):
         raise DatasetError(
             f"there is no field {ground_truth!r}; name the one with true masks (--ground-truth), or their folder (--masks)"
         )
-    if masks is not None:
-        add_masks(samples, ground_truth, masks, names)
     key = key or next(free for number in count(1) if not samples.has_evaluation(free := f"resclip_eval_{number}"))
     results = home.evaluate(
         samples, field, ground_truth, key, ignore_index=void, mapping=mapping, boundary=boundary, overwrite=overwrite,
@@ -85,15 +85,12 @@ def evaluate(
         "stored": [f"as {key!r}, which the App shows in its panel 'ResCLIP: errors'"],
     }
     text = "\n".join([str(results), *(line for title, lines in lists.items() if lines for line in ("", f"{title}:", *lines))])
-    worst_rows = [{"image": path, "miou": _number(miou), "worst_class": name} for path, miou, name in rows]
-    return Answer(
-        text,
-        {
-            **_data(results),
-            "confusions": [{**each._asdict(), "share": _number(100 * each.share)} for each in confused],
-            "worst": worst_rows,
-        },
-    )
+    data = {
+        **_data(results),
+        "confusions": [{**each._asdict(), "share": _number(100 * each.share)} for each in confused],
+        "worst": [{"image": path, "miou": _number(miou), "worst_class": name} for path, miou, name in rows],
+    }
+    return Answer(text, data)
 
 
 def _data(results: SemanticEvaluationResults) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def label(line: list[str], target: str, shard: str | None, gpus: str | None, **o
     """
     from fiftyone_resclip.labeling import sharding
 
-    _check_words(target, options)  # before FiftyOne is loaded, which takes seconds
+    _check_line(target, options)  # before FiftyOne is loaded, which takes seconds
     part = None if shard is None else sharding.parse(shard)
     if gpus is not None:
         share(line, devices(gpus), part or (0, 1))
@@ -100,7 +100,7 @@ def _labelled(
     return Answer("\n".join(lines), data, exit_code=int(report.failed > 0 and report.labelled + report.skipped == 0))
 
 
-def _check_words(target: str, options: dict[str, Any]) -> None:
+def _check_line(target: str, options: dict[str, Any]) -> None:
     """Refuses what needs no dataset to be seen: a folder that is none, classes, settings."""
     from fiftyone_resclip.presets import start_config
     from fiftyone_resclip.vocabulary import Vocabulary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from fiftyone_resclip.drawing.pictures import overlay, with_legend
 from fiftyone_resclip.errors import ImageError, StorageError
 from fiftyone_resclip.evaluation.counting import images_in, read_pixels
 from fiftyone_resclip.evaluation.error_masks import COLOURS, TARGETS, VALUES, kinds_of
-from fiftyone_resclip.evaluation.matching import match_classes
+from fiftyone_resclip.evaluation.matching import ClassMatch, match_classes
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
 from fiftyone_resclip.fields.images import read_image
 from fiftyone_resclip.fields.mask_files import refuse_unwritable, storing
@@ -57,16 +58,9 @@ def worst_on(results: SemanticEvaluationResults, name: str, most: int = 6) -> li
         return []
     pixels = dict(results.images_wrong_on(name)[:most])
     worst = results.samples.select(list(pixels), ordered=True)
-    paths = dict(zip(*worst.values(["id", "filepath"]), strict=True))
-    match = match_classes(results.samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping)
+    match = _match_of(results)
     index, drawn = match.class_names.index(name), []
-    for sample_id, image in images_in(worst.select_fields([config.pred_field, config.gt_field]), match, progress=False):
-        try:
-            read = read_pixels(image, match)
-            photo = read_image(paths[sample_id])
-        except ImageError:
-            continue
-        truth, prediction = match.truth_indices(read.truth), match.predicted_indices(read.prediction)
+    for sample_id, photo, truth, prediction in _readable(results, worst, match):
         wrong = ((truth == index) != (prediction == index)) & (truth >= 0)
         drawn.append(Thumbnail(sample_id, pixels[sample_id], _painted(photo, wrong)))
     return drawn
@@ -90,24 +84,19 @@ def write_error_pictures(results: SemanticEvaluationResults, samples: Any, folde
     check_empty(folder)
     if config.gt_field.startswith("frames."):
         return 0
-    match = match_classes(results.samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping)
-    paths, count = dict(zip(*samples.values(["id", "filepath"]), strict=True)), 0
-    numbers = {sample: number for number, sample in enumerate(paths, start=1)}
+    match, count = _match_of(results), 0
+    places = zip(*samples.values(["id", "filepath"]), strict=True)
+    names = {sample: f"{number:03d}-{Path(path).stem}.jpg" for number, (sample, path) in enumerate(places, start=1)}
     refuse_unwritable(folder, "pictures")
     legend = [(_TOLD[kind], colour) for kind, colour in COLOURS.items() if kind in _TOLD]
-    for sample_id, image in images_in(samples.select_fields([config.pred_field, config.gt_field]), match, progress=False):
-        try:
-            read = read_pixels(image, match)
-            photo = read_image(paths[sample_id])
-        except ImageError:
-            continue
+    for sample_id, photo, truth, prediction in _readable(results, samples, match):
         photo.thumbnail((_LARGE_PX, _LARGE_PX))
-        kinds = kinds_of(match.truth_indices(read.truth), match.predicted_indices(read.prediction), match)
+        kinds = kinds_of(truth, prediction, match)
         small = resize(kinds.astype(np.uint8), (photo.height, photo.width))
         small[small == VALUES["right"]] = 0
         painted = with_legend(overlay(photo, small, [COLOURS[TARGETS[value]] for value in sorted(TARGETS)]), legend)
         with storing(folder, "pictures"):
-            painted.save(folder / f"{numbers[sample_id]:03d}-{Path(paths[sample_id]).stem}.jpg", quality=88)
+            painted.save(folder / names[sample_id], quality=88)
         count += 1
     return count
 
@@ -120,6 +109,25 @@ def check_empty(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{str(folder)!r} must be a new or empty folder, but is not; choose another one")
+
+
+def _match_of(results: SemanticEvaluationResults) -> ClassMatch:
+    config = results.config
+    return match_classes(results.samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping)
+
+
+def _readable(
+    results: SemanticEvaluationResults, samples: Any, match: ClassMatch
+) -> Iterator[tuple[str, Image.Image, NDArray[np.int64], NDArray[np.int64]]]:
+    """Yields the id, the photograph, and the true and predicted class indices of each image of a view that can be read."""
+    config, paths = results.config, dict(zip(*samples.values(["id", "filepath"]), strict=True))
+    for sample_id, image in images_in(samples.select_fields([config.pred_field, config.gt_field]), match, progress=False):
+        try:
+            read = read_pixels(image, match)
+            photo = read_image(paths[sample_id])
+        except ImageError:
+            continue
+        yield sample_id, photo, match.truth_indices(read.truth), match.predicted_indices(read.prediction)
 
 
 def _painted(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:

@@ -121,14 +121,14 @@ def iter_learn(
     others = _others(samples, examples, unlabelled)
     if not len(examples):
         logger.warning("none of the samples has a mask in %r, so there is nothing to learn", label_field)
-    tried, first, total = set(evenly(len(examples), _MOST_JUDGED)), len(examples), len(examples) + len(others)
+    tried, total = set(evenly(len(examples), _MOST_JUDGED)), len(examples) + len(others)
     yield Studying(0, total)
     for number, sample in enumerate(examples.select_fields(label_field)):
         lesson.study(sample, sample[label_field], is_tried=number in tried)
         yield Studying(number + 1, total)
-    for number, path in enumerate(others, start=first):
+    for done, path in enumerate(others, start=len(examples) + 1):
         lesson.watch(path, max(_MOST_PATCHES // len(others), 1))
-        yield Studying(number + 1, total)
+        yield Studying(done, total)
     yield Studying(total, total, lesson.learned(strength))
 
 

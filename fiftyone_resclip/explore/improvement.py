@@ -80,7 +80,7 @@ class Improvement:
         """Labels the images that are not kept; copies the kept masks and their verdicts as soon as there is a field for them.
 
         Args:
-            model: what the kept masks taught, from :func:`learn_kept`
+            model: what the kept masks taught, from :func:`iter_learn_kept`
 
         Yields:
             the report, as :func:`fiftyone_resclip.labeling.label.iter_label` does

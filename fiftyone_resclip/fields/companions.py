@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fiftyone_resclip.fields.class_counts import Counted
 from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.private import field_documents
+from fiftyone_resclip.fields.schema import colour_labels
 
 Kind = Literal["classes", "confidence"]
 
@@ -75,6 +76,7 @@ def declare(dataset: fo.Dataset, mask_field: str, owner: str, kind: Kind) -> str
         _add(dataset, known or name, kind, {_NOTE: {"owner": owner, "kind": kind}})
         if kind == "classes":
             _index(dataset, known or name)
+            colour_labels(dataset)
         return known or name
 
 

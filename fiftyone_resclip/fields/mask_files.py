@@ -110,6 +110,19 @@ def storing(output_dir: Path | None, what: str = "masks") -> Iterator[None]:
         ) from error
 
 
+def check_writable(folder: Path, what: str = "masks") -> None:
+    """Does what :func:`refuse_unwritable` does, without making the folder: looks at the one in which it would be made.
+
+    Args:
+        folder: the folder
+        what ("masks"): what is to be written there
+
+    Raises:
+        StorageError: if files can't be written there
+    """
+    refuse_unwritable(next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists()), what)
+
+
 def refuse_unwritable(folder: Path, what: str = "masks") -> None:
     """Checks that files can be written to a folder, which is created if it is missing.
 

@@ -101,11 +101,10 @@ class LabelingReport:
         return Progress(self.done, self.total, self.seconds)
 
     def __str__(self) -> str:
+        parts = [f"{self.labelled} of {self.total} images labelled in {self.seconds:.0f} s"]
         if self.skipped and not self.total:
             parts = [f"nothing to label: {counted(self.skipped, 'image')} had a label already"]
-        else:
-            parts = [f"{self.labelled} of {self.total} images labelled in {self.seconds:.0f} s"]
-        if self.skipped and self.total:
+        elif self.skipped:
             parts.append(f"{self.skipped} had a label already and were left alone")
         if self.gone:
             parts.append(f"{self.gone} were deleted in the meantime")

@@ -13,7 +13,7 @@ from fiftyone.core.media import IMAGE
 
 from fiftyone_resclip.errors import ConfigError, DatasetError, StorageError, unknown
 from fiftyone_resclip.fields.arguments import checked_collection
-from fiftyone_resclip.fields.mask_files import refuse_unwritable, storing
+from fiftyone_resclip.fields.mask_files import check_writable, storing
 from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.fields.schema import has_masks
@@ -64,11 +64,11 @@ def export(samples: Any, label_field: str, folder: str | Path, format: str = "cv
         StorageError: if the files exist, or can't be written
     """
     labelled, target = check(samples, label_field, folder, format, overwrite=overwrite)
-    refuse_unwritable(target.parent, "exported masks")
     if format == "masks":
         return write_pictures(labelled, label_field, target.parent)
     names = dataset_of(samples).mask_targets[label_field]
     with storing(target.parent, "exported masks"):
+        target.parent.mkdir(parents=True, exist_ok=True)
         return _export(labelled.select_fields(label_field), label_field, names, target, format)
 
 
@@ -107,21 +107,21 @@ def check(
         raise StorageError(f"{str(target)!r} exists already; choose another folder, or overwrite it")
     if target.parent.exists() and not target.parent.is_dir():
         raise StorageError(f"{str(target.parent)!r} must be a folder, but is a file; choose another one")
+    check_writable(target.parent, "exported masks")
     return labelled, target
 
 
 def _export(labelled: Any, label_field: str, names: Mapping[int, str], target: Path, format: str) -> int:
     """Writes polygons beside the target, and then moves them there, so that no half of a file is ever found."""
     draft = target.with_name(f".{target.name}.partial")
-    written = (
-        {value: escape(name) for value, name in names.items()} if format == "cvat" else names
-    )  # FiftyOne's template does not
+    if format == "cvat":  # FiftyOne's template writes names as they are
+        names = {value: escape(name) for value, name in names.items()}
     files = {"export_media": False, "labels_path": str(draft), "rel_dir": common_folder(labelled.values("filepath"))}
     try:
-        with _exporter(format, files, written) as exporter:
+        with _exporter(format, files, names) as exporter:
             for sample in labelled.iter_samples():
                 try:
-                    labels = _shapes(sample[label_field], written)
+                    labels = _shapes(sample[label_field], names)
                 except Exception as error:  # whatever the decoder of a damaged mask raises
                     raise DatasetError(f"the mask of {sample.filepath!r} can't be read: {error}; label it again") from error
                 exporter.export_sample(sample.filepath, labels, metadata=fo.ImageMetadata.build_for(sample.filepath))

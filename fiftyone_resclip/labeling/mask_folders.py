@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.masks import read_mask
 from fiftyone_resclip.fields.names import checked_field
 from fiftyone_resclip.fields.private import dataset_of
-from fiftyone_resclip.labeling.picture_files import LEGEND, common_folder
+from fiftyone_resclip.labeling.picture_files import common_folder, read_legend
 
 _LOOKED_AT = 50
 
@@ -82,10 +81,10 @@ def _read(path: Path) -> NDArray[np.integer]:
 
 def _written(folder: Path) -> dict[int, str]:
     """Returns the classes that an export wrote into a folder or the one above it."""
-    for place in (folder, folder.parent):
-        if (place / LEGEND).is_file():
-            classes = json.loads((place / LEGEND).read_text(encoding="utf-8"))["classes"]
-            return {int(value): entry["name"] for value, entry in classes.items()}
-    raise DatasetError(
-        f"the values of the masks in {str(folder)!r} need class names; give them in the order of the values, from 1 (--classes)"
-    )
+    targets = read_legend(folder) or read_legend(folder.parent)
+    if not targets:
+        raise DatasetError(
+            f"the values of the masks in {str(folder)!r} need class names; "
+            "give them in the order of the values, from 1 (--classes)"
+        )
+    return targets

@@ -387,7 +387,6 @@ class Pass:
     def _declare(self, key: str | None) -> None:
         schema.declare_field(self.dataset, self.field, self.targets, run=key)
         self.companions |= {kind: companions.declare(self.dataset, self.field, self._mark, kind) for kind in self.beside}
-        schema.colour_labels(self.dataset)  # the companions, too
         if self.of_frames:
             schema.declare_field(dataset_of(self.samples), self.label_field, self.targets)
             for kind in self.beside:

@@ -73,6 +73,15 @@ def write_legend(folder: Path, classes: Mapping[int, tuple[str, str]], images: S
     (folder / LEGEND).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def read_legend(folder: Path) -> dict[int, str] | None:
+    """Returns the class name by mask value that :func:`write_legend` wrote; ``None`` if it did not."""
+    try:
+        classes = json.loads((folder / LEGEND).read_text(encoding="utf-8"))["classes"]
+        return {int(value): entry["name"] for value, entry in classes.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
 def refuse_other_classes(folder: Path, targets: Mapping[int, str]) -> None:
     """Refuses a folder with masks whose values stand for other classes: they would be mixed.
 
@@ -83,12 +92,8 @@ def refuse_other_classes(folder: Path, targets: Mapping[int, str]) -> None:
     Raises:
         StorageError: if it has such masks
     """
-    try:
-        classes = json.loads((folder / LEGEND).read_text(encoding="utf-8"))["classes"]
-        found = {int(value): entry["name"] for value, entry in classes.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return
-    if found != dict(targets):
+    found = read_legend(folder)
+    if found is not None and found != dict(targets):
         raise StorageError(
             f"{str(folder)!r} has masks of other classes ({', '.join(map(str, found.values()))}), and the two would be mixed; "
             "choose another folder, or delete that one"

@@ -22,9 +22,11 @@ Recipe = Mapping[str, Any]
 #: The part of a recipe that names the fields with evidence.
 EVIDENCE = "evidence"
 
+#: The part that says what examples taught.
+EXAMPLES = "examples"
+
 _FOR_PEOPLE = ("model",)  # recorded, but two names may stand for the same weights
 _ABSENT = "nothing"
-_EXAMPLES = "examples"
 
 
 def recipe_of(model: ResCLIPModel, **evidence: str | None) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def recipe_for(
         "settings": config.to_dict(),
         "classes": [[name, list(words)] for name, words in zip(vocabulary.class_names, vocabulary.phrases, strict=True)],
         "background": vocabulary.background,
-        **({} if taught is None else {_EXAMPLES: taught.to_json()}),
+        **({} if taught is None else {EXAMPLES: taught.to_json()}),
         **({EVIDENCE: used} if used else {}),
     }
 
@@ -117,7 +119,7 @@ def versions() -> dict[str, str]:
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
     """Names each value by its path; a class is named by its words, as its number says nothing, and a lesson by a digest."""
-    if name == _EXAMPLES:
+    if name == EXAMPLES:
         return {name: f"{len(value['sample_ids'])} with strength {value['strength']:g} ({value['digest'][:8]})"}
     if name == "classes":
         return {"classes": [label for label, _ in value], **{f"words of {label!r}": list(words) for label, words in value}}

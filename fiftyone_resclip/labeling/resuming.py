@@ -15,7 +15,7 @@ from fiftyone_resclip.evidence.lessons import list_lessons, load_lesson
 from fiftyone_resclip.fields.private import with_stages
 from fiftyone_resclip.labeling.batches import LabelingReport
 from fiftyone_resclip.labeling.label import iter_label
-from fiftyone_resclip.labeling.recipe import EVIDENCE, model_of
+from fiftyone_resclip.labeling.recipe import EVIDENCE, EXAMPLES, model_of
 from fiftyone_resclip.labeling.runs import LabelRun
 from fiftyone_resclip.model import ResCLIPModel
 
@@ -54,7 +54,7 @@ def model_for(run: LabelRun, backbone: Backbone, known: Iterable[Taught] = ()) -
     Raises:
         DatasetError: if the weights are other ones now, or the run learned from examples and that was not saved as a lesson
     """
-    examples = run.recipe.get("examples")
+    examples = run.recipe.get(EXAMPLES)
     return model_of(run.recipe, backbone, None if examples is None else _lesson(run, examples, known))
 
 

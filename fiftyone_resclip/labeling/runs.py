@@ -62,7 +62,7 @@ class LabelRun:
         classes = ", ".join(names[:_CLASSES_SHOWN]) + (
             f" and {len(names) - _CLASSES_SHOWN} more" if names[_CLASSES_SHOWN:] else ""
         )
-        taught = ", taught by examples" if "examples" in self.recipe else ""
+        taught = ", taught by examples" if recipe.EXAMPLES in self.recipe else ""
         line = f"{self.key}: field {self.label_field!r}, {self.recipe['model']}{taught}, classes {classes}; {self.state}"
         if self.passes:
             last, started = self.passes[-1], str(self.passes[-1]["started"])[:16].replace("T", " ")

@@ -18,7 +18,7 @@ from fiftyone_resclip.fields.exclusive import exclusive
 from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.patience import patiently
 from fiftyone_resclip.fields.private import dataset_of, is_frames_view, root_dataset_of, write_labels
-from fiftyone_resclip.fields.schema import colour_labels, mask_fields
+from fiftyone_resclip.fields.schema import mask_fields
 from fiftyone_resclip.fields.values import value_codes
 from fiftyone_resclip.labeling.pipelining import pipelined
 from fiftyone_resclip.labeling.runs import run_of
@@ -105,7 +105,6 @@ def _declare(samples: Any, label_field: str) -> str:
         run = run_of(dataset, field)
         owner = companions.owner_without_run(field) if run is None else run.file_mark
         name = companions.declare(dataset, field, owner, "classes").removeprefix("frames.")
-        colour_labels(dataset)
     if of_frames:
         companions.declare_copy(dataset_of(samples), name, "classes")
     return name

@@ -10,7 +10,7 @@ from fiftyone.operators import types
 
 from fiftyone_resclip.app.messages import verbatim
 from fiftyone_resclip.errors import DatasetError
-from fiftyone_resclip.fields.mask_files import refuse_unwritable
+from fiftyone_resclip.fields.mask_files import check_writable
 
 if TYPE_CHECKING:
     from fiftyone_resclip.labeling.plan import Plan
@@ -76,14 +76,4 @@ def check_folder(params: Mapping[str, Any]) -> None:
     if params.get("store") == _DISK:
         if not output_dir(params):
             raise DatasetError("masks on disk need a folder; enter its path")
-        check_writable(str(output_dir(params)))
-
-
-def check_writable(path: str, what: str = "masks") -> None:
-    """Refuses a folder that can't be written to, without making it.
-
-    Raises:
-        StorageError: if the folder, or the folder in which it would be made, can't be written to
-    """
-    folder = Path(path).expanduser().absolute()
-    refuse_unwritable(next(each for each in (folder, *folder.parents) if each.exists()), what)
+        check_writable(Path(str(output_dir(params))).expanduser())

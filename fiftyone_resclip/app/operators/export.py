@@ -7,7 +7,6 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from fiftyone_resclip.app.forms import destination
 from fiftyone_resclip.app.messages import plain, point_out, sentence, warn
 from fiftyone_resclip.errors import DatasetError, ResCLIPError, StorageError, counted
 from fiftyone_resclip.fields.schema import mask_fields
@@ -60,11 +59,10 @@ class Export(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type inform
         """Writes the files, and says where they are."""
         from fiftyone_resclip.labeling.exporting import FORMATS
 
-        params = ctx.params
-        folder, form = params.get("folder") or "", params.get("format") or _CVAT
+        folder, form, overwrite = _given(ctx)
         if not folder.strip():
             raise StorageError("choose a folder to export to")
-        images = self(_samples(ctx), _field(ctx), folder, form, overwrite=bool(params.get("overwrite")))
+        images = self(_samples(ctx), _field(ctx), folder, form, overwrite=overwrite)
         ctx.ops.notify(f"Masks of {counted(images, 'image')} are in {folder}: {FORMATS[form].file}", variant="success")
         return {"images": images, "file": FORMATS[form].file}
 
@@ -82,6 +80,11 @@ def _field(ctx: Any) -> str:
     return str(ctx.params.get("label_field") or next((name for name in fields if "resclip" in name), fields[0]))
 
 
+def _given(ctx: Any) -> tuple[str, str, bool]:
+    """Returns the folder, the format, and whether files there are replaced."""
+    return ctx.params.get("folder") or "", ctx.params.get("format") or _CVAT, bool(ctx.params.get("overwrite"))
+
+
 def _samples(ctx: Any) -> Any:
     from fiftyone_resclip.explore import review
 
@@ -92,9 +95,8 @@ def _check(inputs: types.Object, ctx: Any) -> None:
     """Shows what would keep the export from starting, beside the input that can mend it."""
     from fiftyone_resclip.labeling.exporting import check
 
+    folder, form, overwrite = _given(ctx)
     try:
-        form, overwrite = ctx.params.get("format") or _CVAT, bool(ctx.params.get("overwrite"))
-        check(_samples(ctx), _field(ctx), ctx.params["folder"], form, overwrite=overwrite)
-        destination.check_writable(ctx.params["folder"], "exported masks")
+        check(_samples(ctx), _field(ctx), folder, form, overwrite=overwrite)
     except ResCLIPError as error:
         point_out(inputs, "folder" if isinstance(error, StorageError) else "label_field", str(error))

@@ -61,7 +61,7 @@ class Improve(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
             else:
                 page.ops.open_panel(_REVIEW, layout="horizontal", state=state)
 
-        return launch.launch(ctx, plan.to_field, _improving(plan, field), hidden=[field], arrived=review_it)
+        return launch.launch(ctx, plan.to_field, _improving(plan, field), arrived=review_it)
 
 
 def _plan(ctx: Any, field: str) -> Improvement:

@@ -19,7 +19,6 @@ def launch(
     label_field: str,
     steps: background.Steps,
     *,
-    hidden: Sequence[str] = (),
     arrived: Callable[[Any], object] = lambda page: None,
 ) -> dict[str, Any] | None:
     """Starts a run. In the App, it goes on in the background, and a panel shows it; elsewhere it ends first.
@@ -28,7 +27,6 @@ def launch(
         ctx: the context of the operator
         label_field: the field of the masks
         steps: the run
-        hidden: fields that the grid no longer shows when the run has ended
         arrived: called with the context of the page that shows the end of the run
 
     Returns:
@@ -41,7 +39,7 @@ def launch(
         return _to_the_end(ctx, label_field, steps)
 
     def show(page: Any) -> None:
-        show_masks(page, [label_field], hidden)
+        show_masks(page, [label_field])
         arrived(page)
 
     background.start(ctx.dataset, label_field, steps, show)
@@ -58,15 +56,14 @@ def taken(dataset: Any) -> set[str]:
     return {job.label_field for job in background.jobs(dataset) if job.is_live}
 
 
-def show_masks(page: Any, fields: Sequence[str], hidden: Sequence[str] = ()) -> None:
+def show_masks(page: Any, fields: Sequence[str]) -> None:
     """Makes a page of the App load the dataset again, and show other fields.
 
     Args:
         page: the context of an operator or panel
         fields: the fields to show, in place of all other masks
-        hidden: other fields that it no longer shows
     """
-    covered = {*fields, *hidden, *mask_fields(page.dataset, frames=True)}  # masks over masks have colours of no class
+    covered = {*fields, *mask_fields(page.dataset, frames=True)}  # masks over masks have colours of no class
     shown = [field for field in page.active_fields or () if field not in covered]
     page.ops.reload_dataset()
     page.ops.set_active_fields([*shown, *fields])

@@ -23,8 +23,6 @@ _ACTIONS = {
     "rename": "give it another name",
     "delete": "delete it with its field and its mask files",
 }
-
-
 _BUTTONS = {"show": "Close", "compare": "Close", "rename": "Rename", "delete": "Delete"}
 
 

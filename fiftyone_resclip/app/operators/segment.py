@@ -224,7 +224,7 @@ def _labelling(plan: Plan, params: dict[str, Any], dataset: Any) -> background.S
             what = f"the masks of {known.examples.label_field!r} and the look of other images"
             model = yield from models.learning(evidence.iter_learn(model, known), what)
         labelling = iter_label(
-            plan.samples, model, plan.label_field, overwrite=plan.overwrite and plan.label_field,  # it asked
+            plan.samples, model, plan.label_field, overwrite=plan.overwrite and plan.label_field,  # the form asked
             output_dir=destination.output_dir(params),
             shard=shard, regions=known.regions, present=known.present,
         )  # fmt: skip

@@ -65,7 +65,7 @@ class UseKept(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
         field, (to_field, form, instances) = field_in(ctx, ctx.params.get("label_field")), _given(ctx.params)
         count = self(ctx.target_view(), field, to_field, form, instances=instances)
         ctx.ops.notify(f"{count} kept labels are now in {to_field!r}", variant="success")
-        launch.show_masks(ctx, [to_field], [field])
+        launch.show_masks(ctx, [to_field])
 
     def __call__(
         self, samples: Any, label_field: str = "resclip", to_field: str = "kept", form: str = "masks", *, instances: bool = True

@@ -58,10 +58,8 @@ def top_confusions(panel: types.Object, results: SemanticEvaluationResults, on_r
     """Shows a table of the confusions with the most pixels; its rows lead to their images."""
     from fiftyone_resclip.evaluation.browsing import top_confusions as found
 
-    look = {
-        "table": {"sx": {"minWidth": 0}},
-        "tableContainer": {"sx": {"overscrollBehavior": "auto"}},
-    }  # else the wheel stops there
+    scrolls = {"sx": {"overscrollBehavior": "auto"}}  # else the wheel stops at the table
+    look = {"table": {"sx": {"minWidth": 0}}, "tableContainer": scrolls}
     table = types.TableView(on_click_row=on_row, componentsProps=look)
     for key, label in (("truth", "Class"), ("predicted", "is taken for"), ("share", "share"), ("pixels", "pixels")):
         table.add_column(key, label=label)

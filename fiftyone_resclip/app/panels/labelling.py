@@ -208,7 +208,7 @@ def _announce(ctx: Any, job: background.Job) -> None:
     if job.state == "failed":
         ctx.ops.notify(f"{job.label_field}: {job.doing}", variant="error")
     elif job.report is not None:
-        told = f"{'stopped: ' if job.report.stopped else ''}{_brief(replace(job.report, stopped=False))}"  # a button goes on
+        told = f"{'stopped: ' if job.report.stopped else ''}{_brief(job.report)}"
         ctx.ops.notify(told, variant="warning" if job.report.failures or job.report.stopped else "success")
     elif job.state == "stopped":
         ctx.ops.notify(f"{job.label_field}: {_NOTHING_WRITTEN}", variant="warning")
@@ -220,9 +220,7 @@ def _outcome(run: LabelRun, job: background.Job | None) -> str:
     """Says how a run ended."""
     last = run.passes[-1]
     counted = (
-        f"{last['labelled']} of {last['images']} images labelled"
-        if job is None or job.report is None
-        else _brief(replace(job.report, stopped=False))  # a button goes on
+        f"{last['labelled']} of {last['images']} images labelled" if job is None or job.report is None else _brief(job.report)
     )
     said = {
         "killed": f"interrupted; what it had saved of {last['images']} images is kept",  # nobody counted
@@ -233,9 +231,9 @@ def _outcome(run: LabelRun, job: background.Job | None) -> str:
 
 
 def _brief(report: LabelingReport) -> str:
-    """Summarises a report with the first reason why a file failed; there may be thousands."""
+    """Summarises a report: of failed files with the first reason only, and without how to go on, for which there is a button."""
     more = len(report.failures) - 1
-    brief = str(replace(report, failures=dict(islice(report.failures.items(), 1))))
+    brief = str(replace(report, failures=dict(islice(report.failures.items(), 1)), stopped=False))
     return f"{brief}; and {more} more files" if more > 0 else brief
 
 
