@@ -71,7 +71,7 @@ def test_the_built_in_panel_opens_our_run(
     open_panel(page, "model_evaluation_panel_builtin")
     page.wait_for_timeout(2000)
     page.get_by_text("ours", exact=True).last.click()
-    page.get_by_text("mIoU (%)").wait_for(timeout=30_000)
+    page.get_by_text("mIoU (%)").wait_for(timeout=120_000)
     assert re.search(rf"\b{result.miou:.2f}\b", page.inner_text("body"))
     screenshot(page, "builtin-run")
 

@@ -82,6 +82,7 @@ def test_a_mistake_is_shown_beside_its_input_before_it_runs(
     type_words(page, form, "road", "Road")
     page.wait_for_selector("text=/CLIP ignores capitals/", timeout=240_000)
     button = form.locator("button", has_text="Segment")
+    button.and_(page.locator(":disabled")).wait_for(timeout=60_000)  # the App disables it a moment after it shows the message
     assert button.is_disabled()
     screenshot(page, "segment-mistake")
     form.get_by_placeholder("Type and press enter to add a value").press("Backspace")
