@@ -25,17 +25,24 @@ _EXISTING = {
 
 
 def ask(inputs: types.Object, params: Mapping[str, Any]) -> None:
-    """Adds the inputs to a form."""
+    """Adds the inputs for field and folder to a form."""
     inputs.str("label_field", default=DEFAULT_FIELD, required=False, label="Field for the masks")
-    choices = types.RadioGroup(orientation="horizontal")
-    for value, label in _EXISTING.items():
-        choices.add_choice(value, label=label)
-    inputs.enum("existing", list(_EXISTING), default="skip", required=False, label="If the field already has masks", view=choices)
     places = types.RadioGroup(orientation="horizontal")
     inputs.enum("store", [_DATABASE, _DISK], default=_DATABASE, required=False, label="Store the masks in", view=places)
     if params.get("store") == _DISK:
         meaning = "One PNG file per sample, named after the sample's id"
         inputs.str("output_dir", required=True, label="Folder", description=meaning)
+
+
+def ask_existing(inputs: types.Object, params: Mapping[str, Any], plan: Plan) -> None:
+    """Asks what happens to masks in the field, if there are any or a new field was chosen because of them."""
+    if not plan.skipped + plan.replaced and params.get("existing") != "new field":
+        return
+    choices = types.RadioGroup(orientation="horizontal")
+    for value, label in _EXISTING.items():
+        choices.add_choice(value, label=label)
+    field = verbatim(repr(params.get("label_field") or DEFAULT_FIELD))
+    inputs.enum("existing", list(_EXISTING), default="skip", required=False, label=f"{field} already has masks", view=choices)
 
 
 def ask_consent(inputs: types.Object, plan: Plan) -> None:

@@ -154,6 +154,7 @@ def _preview(inputs: types.Object, ctx: Any) -> None:
         parts.extend(evidence.described(evidence.read(ctx.params, ctx.dataset)))
         if ctx.params.get("estimate"):
             parts.append(estimate.sentence(plan, vocabulary, name, settings))
+    destination.ask_existing(inputs, ctx.params, plan)
     inputs.view("preview", types.Notice(label=verbatim("; ".join(parts))))
     destination.ask_consent(inputs, plan)
     method.ask_consent(inputs, ctx.params)

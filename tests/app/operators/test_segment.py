@@ -142,9 +142,20 @@ def test_the_form_is_short_until_more_is_asked_for(make_dataset: MakeDataset, ma
     form = Segment().resolve_input(make_context(dataset)).type.properties
     assert list(form) == ["words_from", "words", "background", "advanced", "preview"]
     long = Segment().resolve_input(make_context(dataset, advanced=True)).type.properties
-    assert {"model", "mode", "tune", "evidence", "label_field", "existing", "store", "estimate"} <= set(long)
+    assert {"model", "mode", "tune", "evidence", "label_field", "store", "estimate"} <= set(long)
     assert long["model"].default == "resclip-tiny"  # the ready one
     assert Segment().resolve_placement(make_context(dataset)).view.to_json()["icon"] == Segment().config.icon
+
+
+def test_the_form_asks_about_masks_that_are_there_in_plain_sight(make_dataset: MakeDataset, make_context: MakeContext) -> None:
+    dataset = make_dataset(2)
+    assert "existing" not in Segment().resolve_input(make_context(dataset, **FAST, advanced=True)).type.properties
+    run(make_context(dataset, **FAST))
+    dataset.reload()
+    for chosen in ({}, {"existing": "overwrite"}, {"existing": "new field"}):
+        form = Segment().resolve_input(make_context(dataset, **FAST, **chosen)).type.properties
+        assert form["existing"].view.label == "'words' already has masks"
+    assert "existing" not in Segment().resolve_input(make_context(dataset, **{**FAST, "label_field": "new"})).type.properties
 
 
 def test_words_are_chips_and_names_of_the_dataset_are_offered(make_dataset: MakeDataset, make_context: MakeContext) -> None:
