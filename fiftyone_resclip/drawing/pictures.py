@@ -59,13 +59,20 @@ def on_ramp(value: float) -> str:
     return RAMP[round(value * (len(RAMP) - 1))]
 
 
-def heat(photo: Image.Image, values: NDArray[np.floating], box: tuple[int, int, int, int], opacity: float = 0.75) -> Image.Image:
+def heat(
+    photo: Image.Image,
+    values: NDArray[np.floating],
+    box: tuple[int, int, int, int],
+    marked: tuple[int, int],
+    opacity: float = 0.75,
+) -> Image.Image:
     """Draws a heat map over part of a picture.
 
     Args:
         photo: the picture
         values: ``(h, w)``, not negative; the largest gets the brightest colour
         box: left, top, right and bottom edge in pixels of the picture
+        marked: row and column of the value that gets a white frame
         opacity (0.75): opacity of the heat map, in [0, 1]
 
     Returns:
@@ -77,6 +84,12 @@ def heat(photo: Image.Image, values: NDArray[np.floating], box: tuple[int, int, 
     result = photo.convert("RGB")
     cover = Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
     result.paste(Image.blend(result.crop(box), cover, opacity), box)
+    top, left = (
+        start + size * index / count
+        for start, size, index, count in zip((box[1], box[0]), size[::-1], marked, values.shape, strict=True)
+    )
+    corner = (left + size[0] / values.shape[1], top + size[1] / values.shape[0])
+    ImageDraw.Draw(result).rectangle((left, top, *corner), outline="white", width=2)
     return result
 
 

@@ -26,18 +26,20 @@ def view_of(reading: Reading, colours: Mapping[str, str], most_classes: int) -> 
         most_classes: number of classes whose shares are listed, the largest first
 
     Returns:
-        ``layers`` by name, ``shares``, the number of classes in ``more``, and the ``ramp`` of colours for confidence from 0 to 1
+        ``layers`` by name, ``shares``, the number of classes in ``more``, the share of pixels that are ``unlabelled``, and the
+        ``ramp`` of colours for confidence from 0 to 1
     """
     return {
         "layers": _layers(reading, colours),
         "shares": [_share(row, colours[row.name]) for row in reading.shares[:most_classes]],
+        "unlabelled": float((reading.labels < 0).mean()),
         "more": max(len(reading.shares) - most_classes, 0),
         "ramp": pictures.RAMP,
     }
 
 
 def attention(reading: Reading, point: tuple[float, float]) -> list[dict[str, str]]:
-    """Draws what the patch at a point attends to.
+    """Draws what the patch at a point, which gets a white frame, attends to.
 
     Args:
         reading: the reading
@@ -51,7 +53,7 @@ def attention(reading: Reading, point: tuple[float, float]) -> list[dict[str, st
     box = (rows.box.left, rows.box.top, rows.box.right, rows.box.bottom)
     parts = {"RCS: earlier blocks": rows.rcs, "SFR: first segmentation": rows.sfr, "last block": rows.final}
     return [
-        {"title": title, "png": layers.data_uri(pictures.heat(photo, values.cpu().numpy(), box))}
+        {"title": title, "png": layers.data_uri(pictures.heat(photo, values.cpu().numpy(), box, rows.patch))}
         for title, values in parts.items()
         if values is not None
     ]

@@ -19,6 +19,7 @@ from fiftyone_resclip.explore.review_history import History, Step
 from fiftyone_resclip.explore.review_verdicts import VERDICTS, Verdict, field_of, has_verdict, labelled
 from fiftyone_resclip.fields.patience import patient, patiently
 from fiftyone_resclip.fields.private import dataset_of, refresh
+from fiftyone_resclip.fields.slices import select_slice
 
 LabelType = Literal["detections", "polylines"]
 
@@ -68,6 +69,27 @@ def counts(samples: Any, label_field: str) -> dict[str, int]:
 def still_open(samples: Any, label_field: str) -> Any:
     """Returns a view of the samples with a mask but without a verdict, in the order of ``samples``."""
     return labelled(samples, label_field).match(~has_verdict(label_field))
+
+
+def ahead(samples: Any, label_field: str, count: int, *, after: str | None = None, without: Sequence[str] = ()) -> list[str]:
+    """Lists the samples that are to be reviewed next.
+
+    Args:
+        samples: a FiftyOne dataset or view
+        label_field: the masks under review
+        count: how many, at most
+        after (None): the id of the sample after which the list begins; those before it follow at the end
+        without (()): the ids of samples to leave out
+
+    Returns:
+        the ids of samples with a mask but without a verdict
+    """
+    found = still_open(samples, label_field).exclude(without)
+    if after is None:
+        return list(found.limit(count).values("id"))
+    order = select_slice(samples).values("id")
+    passed = set(order[: order.index(after) + 1]) if after in order else set()
+    return sorted(found.values("id"), key=passed.__contains__)[:count]
 
 
 def kept(samples: Any, label_field: str) -> Any:

@@ -75,12 +75,12 @@ def test_keys_in_the_modal_open_the_next_samples(page: Any, server: str, reviewe
         page.keyboard.press(key)
         page.wait_for_timeout(100)
     wait_for_counts(page, f"1 keep 1 discard 0 fix later {N_IMAGES - 2} open")
-    modal.locator(f'[data-cy="resclip-review"][data-sample="{ids[1]}"]').wait_for(timeout=30_000)
-    page.wait_for_function("id => document.querySelector('[data-cy=modal]').innerText.includes(id)", arg=ids[1], timeout=30_000)
+    modal.locator(f'[data-cy="resclip-review"][data-sample="{ids[4]}"]').wait_for(timeout=30_000)
+    page.wait_for_function("id => document.querySelector('[data-cy=modal]').innerText.includes(id)", arg=ids[4], timeout=30_000)
     page.wait_for_timeout(2000)
     screenshot(page, "review-modal")
     reviewed.reload()
-    assert reviewed.values("pred_review")[:4] == ["discard", None, "keep", None]
+    assert reviewed.values("pred_review")[:5] == [None, None, "keep", "discard", None]
 
 
 def test_only_kept_masks_are_copied(page: Any, server: str, reviewed: fo.Dataset) -> None:

@@ -43,13 +43,14 @@ def test_paint_needs_no_classes() -> None:
 
 def test_a_heat_map_covers_its_box_and_lets_the_picture_shine_through() -> None:
     photo = Image.new("RGB", (40, 20), (200, 0, 0))
-    drawn = pictures.heat(photo, np.array([[0.0, 3.0]]), (20, 0, 40, 20), opacity=0.5)
+    drawn = pictures.heat(photo, np.array([[0.0, 3.0]]), (20, 0, 40, 20), (0, 1), opacity=0.5)
     assert drawn.size == photo.size and drawn.getpixel((19, 10)) == (200, 0, 0)
     dark, bright = (ImageColor.getrgb(pictures.on_ramp(value)) for value in (0, 1))
     for x, colour in ((22, dark), (38, bright)):
         wanted = (np.array(colour) + np.array((200, 0, 0))) / 2
         assert np.abs(np.array(drawn.getpixel((x, 10))) - wanted).max() <= 1
-    assert pictures.heat(photo, np.zeros((2, 2)), (0, 0, 40, 20), opacity=1).getpixel((5, 5)) == dark
+    assert [drawn.getpixel((x, 10)) == (255, 255, 255) for x in (20, 29, 30, 35)] == [False, False, True, False]  # the frame
+    assert pictures.heat(photo, np.zeros((2, 2)), (0, 0, 40, 20), (0, 0), opacity=1).getpixel((5, 5)) == dark
 
 
 def test_the_ramp_goes_from_dark_to_bright() -> None:

@@ -62,14 +62,13 @@ export function Review({ schema: { view } }: ComponentProps<View>) {
   useEffect(() => {
     const echo = opened.current.indexOf(chosen[0] ?? "");
     opened.current = opened.current.slice(echo + 1);
-    if (echo < 0) course.choose(chosen);
+    if (echo < 0) {
+      course.choose(chosen);
+      // a modal that closes may have given verdicts that the panel of the grid does not know
+      if (!open || inModal(root.current)) course.restart(open);
+    }
     redraw();
-  }, [chosen.join()]);
-  useEffect(() => {
-    if (open) return; // a modal that closes may have given verdicts that this panel does not know
-    course.restart();
-    redraw();
-  }, [open]);
+  }, [open, chosen.join()]);
 
   useEffect(() => {
     const next = course.targets[0];
@@ -171,20 +170,21 @@ function useOpenSample(): string | null {
 /** Keeps enough samples ahead; starts anew when the view or the field changes. */
 function useCourse(call: Call, view: View, outbox: Outbox, redraw: () => void): Course {
   const course = useRef(new Course()).current;
-  const asked = useRef<string | null>(null);
+  const asked = useRef<number | null>(null);
   useEffect(() => course.restart(), [view.scope]);
   useEffect(() => {
     if (course.stale && !outbox.waiting.length) course.restart();
-    if (course.complete || course.ahead.length >= LEAST_AHEAD || asked.current === view.scope) return;
-    asked.current = view.scope;
+    const { start, after } = course;
+    if (course.complete || course.ahead.length >= LEAST_AHEAD || asked.current === start) return;
+    asked.current = start;
     const leaving = outbox.waiting.flatMap(({ samples }) => samples); // the server may still list them
-    call<{ ids: string[]; complete: boolean }>(view.on_ahead, { field: view.field, without: [...course.ahead, ...leaving] })
+    call<{ ids: string[]; complete: boolean }>(view.on_ahead, { field: view.field, after, without: [...course.ahead, ...leaving] })
       .then(({ ids, complete }) => {
-        if (asked.current === view.scope) course.extend(ids, complete);
+        if (course.start === start) course.extend(ids, complete);
       })
       .catch(console.error)
       .finally(() => {
-        asked.current = null;
+        if (asked.current === start) asked.current = null;
         redraw();
       });
   });

@@ -37,6 +37,7 @@ interface Sent {
   layers?: Record<LayerName, EncodedLayer>;
   shares?: Share[];
   more?: number;
+  unlabelled?: number;
   ramp?: string[];
   notes?: string[];
 }
@@ -125,21 +126,24 @@ export function Words({ schema: { view }, fullData }: ComponentProps<View>) {
         </div>
       )}
       {layer === "confidence" && shown?.ramp && <Scale ramp={shown.ramp} />}
-      {shown?.shares && <Shares shares={shown.shares} more={shown.more ?? 0} />}
+      {shown?.shares && <Shares shares={shown.shares} more={shown.more ?? 0} unlabelled={shown.unlabelled ?? 0} />}
       {shown?.notes?.map((note) => (
         <div key={note} className="resclip-quiet">
           {note}
         </div>
       ))}
       {maps.length > 0 && (
-        <div className="resclip-pictures resclip-maps" data-cy="resclip-attention">
-          {maps.map(({ title, png }) => (
-            <figure key={title}>
-              <img src={png} alt={title} />
-              <figcaption>{title}</figcaption>
-            </figure>
-          ))}
-        </div>
+        <>
+          <div>What the patch in the white frame attends to; brighter is more:</div>
+          <div className="resclip-pictures resclip-maps" data-cy="resclip-attention">
+            {maps.map(({ title, png }) => (
+              <figure key={title}>
+                <img src={png} alt={title} />
+                <figcaption>{title}</figcaption>
+              </figure>
+            ))}
+          </div>
+        </>
       )}
     </div>
   );
@@ -201,7 +205,7 @@ function Scale({ ramp }: { ramp: string[] }) {
 }
 
 /** A bar for each class, with text beside it. */
-function Shares({ shares, more }: { shares: Share[]; more: number }) {
+function Shares({ shares, more, unlabelled }: { shares: Share[]; more: number; unlabelled: number }) {
   return (
     <div className="resclip-shares" data-cy="resclip-shares">
       {shares.map(({ name, colour, share, confidence, phrases }) => (
@@ -216,6 +220,15 @@ function Shares({ shares, more }: { shares: Share[]; more: number }) {
           {phrases.length > 0 && <span className="resclip-below resclip-quiet">{phrases.join(", ")}</span>}
         </React.Fragment>
       ))}
+      {unlabelled > 0 && (
+        <>
+          <span className="resclip-quiet">no class</span>
+          <span className="resclip-track">
+            <i style={{ width: `${100 * unlabelled}%`, background: "#888" }} />
+          </span>
+          <span className="resclip-quiet">{(100 * unlabelled).toFixed(1)} %</span>
+        </>
+      )}
       {more > 0 && <span className="resclip-below">and {more} classes with fewer pixels</span>}
     </div>
   );

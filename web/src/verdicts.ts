@@ -50,6 +50,10 @@ export class Outbox {
 /** The samples of a review: those ahead, those behind, and those that the user opened or selected. */
 export class Course {
   ahead: string[] = [];
+  /** The sample that the course begins after; without one, it begins with the view. */
+  after: string | null = null;
+  /** How often it began. */
+  start = 0;
   /** Whether the server has no more samples than those ahead. */
   complete = false;
   /** Whether an undo has made other samples open, which only the server knows. */
@@ -66,9 +70,11 @@ export class Course {
     this.chosen = samples;
   }
 
-  /** Forgets what is ahead, because the view or the field has changed. */
-  restart(): void {
+  /** Forgets what is ahead, because the view, the field or the open sample has changed. */
+  restart(after = this.after): void {
     this.ahead = [];
+    this.after = after;
+    this.start++;
     this.complete = this.stale = false;
   }
 

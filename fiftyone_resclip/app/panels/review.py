@@ -49,11 +49,11 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
 
     @answering
     def on_ahead(self, ctx: Any) -> dict[str, Any]:
-        """Lists the next samples without a verdict, except those that the component knows."""
+        """Lists the next samples without a verdict, except those that the component knows, and goes round at the end."""
         from fiftyone_resclip.explore import review
 
-        found = review.still_open(ctx.view, checked(ctx.params["field"], "field")).exclude(ctx.params["without"])
-        ids = found.limit(_AHEAD).values("id")
+        field = checked(ctx.params["field"], "field")
+        ids = review.ahead(ctx.view, field, _AHEAD, after=ctx.params["after"], without=ctx.params["without"])
         return {"ids": ids, "complete": len(ids) < _AHEAD}
 
     @answering

@@ -74,6 +74,7 @@ def test_the_mask_is_that_of_labelling_at_the_size_of_the_image(make_dataset: Ma
     targets = {0: "no class", **dataset.mask_targets["pred"]}
     expected = [[targets[value] for value in row] for row in masks.read_mask(dataset.first().pred).tolist()]
     assert np.shape(expected) == (300, 400) and sent_mask(answer) == expected
+    assert answer["unlabelled"] == np.mean(np.array(expected) == "no class") > 0
 
 
 def test_other_words_need_no_other_run_of_the_trunk_and_a_click_shows_attention(

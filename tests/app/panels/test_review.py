@@ -92,7 +92,7 @@ def type_keys(dataset: fo.Dataset, make_panel: Any, keys: str, session: str) -> 
     """Types keys as the component does: each is meant for the next sample."""
     context = make_panel(dataset)
     view = component(context)
-    ids = Review().on_ahead(make_panel(dataset, None, {"field": view["field"], "without": []}))["ids"]
+    ids = Review().on_ahead(make_panel(dataset, None, {"field": view["field"], "after": None, "without": []}))["ids"]
     actions = [view["keys"][key] for key in keys]
     verdicts = [
         {"number": number, "field": view["field"], "action": action, "samples": [] if action == "undo" else [ids.pop(0)]}
@@ -117,9 +117,13 @@ def test_the_samples_ahead_are_those_without_a_verdict_that_the_component_does_n
 ) -> None:
     ids = dataset.values("id")
     review.mark(dataset, "resclip", ids[:1], "keep")
-    ahead = {"field": "resclip", "without": ids[1:2]}
+    ahead = {"field": "resclip", "after": None, "without": ids[1:2]}
     assert Review().on_ahead(make_panel(dataset, None, ahead)) == {"ids": ids[2:], "complete": True}
     assert Review().on_ahead(make_panel(dataset.limit(3), None, ahead)) == {"ids": ids[2:3], "complete": True}
+    onwards = Review().on_ahead(make_panel(dataset, None, {"field": "resclip", "after": ids[2], "without": []}))
+    assert onwards["ids"] == [ids[3], ids[1], ids[2]]  # and then those before it
+    elsewhere = Review().on_ahead(make_panel(dataset[3:], None, {"field": "resclip", "after": ids[2], "without": []}))
+    assert elsewhere["ids"] == ids[3:]
     monkeypatch.setattr("fiftyone_resclip.app.panels.review._AHEAD", 1)
     assert Review().on_ahead(make_panel(dataset, None, ahead)) == {"ids": ids[2:3], "complete": False}
     (picture,) = Review().on_pictures(make_panel(dataset, None, {"field": "resclip", "ids": ids[2:3]}))["pictures"]
@@ -143,7 +147,7 @@ def test_mistakes_are_answered_in_a_sentence(dataset: fo.Dataset, make_panel: An
         "verdicts": [{"number": 1, "field": "resclip", "action": "maybe", "samples": dataset.values("id")[:1]}],
     }
     assert "verdict 'maybe' is unknown" in Review().on_verdicts(make_panel(dataset, None, bad))["problem"]
-    gone = Review().on_ahead(make_panel(dataset, None, {"field": "gone", "without": []}))
+    gone = Review().on_ahead(make_panel(dataset, None, {"field": "gone", "after": None, "without": []}))
     assert gone == {"problem": "there is no field 'gone' of masks to review"}
 
 
@@ -172,7 +176,7 @@ def test_opening_the_panel_writes_nothing(dataset: fo.Dataset, make_panel: Any) 
     context = make_panel(dataset)
     Review().on_load(context)
     view = component(context)
-    ids = Review().on_ahead(make_panel(dataset, None, {"field": view["field"], "without": []}))["ids"]
+    ids = Review().on_ahead(make_panel(dataset, None, {"field": view["field"], "after": None, "without": []}))["ids"]
     Review().on_pictures(make_panel(dataset, None, {"field": view["field"], "ids": ids}))
     assert everything_stored() == before
     type_keys(dataset, make_panel, "k", "writes")
