@@ -75,10 +75,7 @@ class Evaluate(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type info
         colours.show(ctx)
         ctx.ops.notify(f"{key}: {_headline(results)}", variant="success")
         if not ctx.delegated:
-            ctx.ops.close_panel(launch.ERRORS_PANEL)  # one that is open would keep the run that it shows
-            if not launch.taken(ctx.dataset):
-                ctx.ops.close_panel(launch.RUNS_PANEL)
-            ctx.ops.open_panel(launch.ERRORS_PANEL, layout="horizontal", state={"eval_key": key})
+            launch.open_panel(ctx, launch.ERRORS_PANEL, eval_key=key)
         return {"eval_key": key, "miou": round(results.miou, 2), "pixel_accuracy": round(results.pixel_accuracy, 2)}
 
     def __call__(

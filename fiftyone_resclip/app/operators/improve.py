@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 #: The name under which the review panel calls the operator.
 IMPROVE_URI = "@fiftyone-resclip/resclip/improve"
-_REVIEW = "review"
 
 
 class Improve(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type information
@@ -52,14 +51,13 @@ class Improve(foo.Operator):  # type: ignore[misc]  # FiftyOne has no type infor
     def execute(self, ctx: Any) -> dict[str, Any] | None:
         """Starts a run that learns and labels; opens the review of the new field when it has ended."""
         field = field_in(ctx, ctx.params.get("label_field"))
-        plan, panel = _plan(ctx, field), ctx.params.get("panel_id")
+        plan, in_modal = _plan(ctx, field), ctx.params.get("panel_id") if ctx.current_sample else None
 
         def review_it(page: Any) -> None:
-            state = {"field": plan.to_field}
-            if panel:
-                page.ops.patch_panel_state(state, panel_id=panel)
+            if in_modal:
+                page.ops.patch_panel_state({"field": plan.to_field}, panel_id=in_modal)
             else:
-                page.ops.open_panel(_REVIEW, layout="horizontal", state=state)
+                launch.open_panel(page, launch.REVIEW_PANEL, field=plan.to_field)
 
         return launch.launch(ctx, plan.to_field, _improving(plan, field), arrived=review_it)
 

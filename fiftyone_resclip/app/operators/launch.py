@@ -10,8 +10,8 @@ from fiftyone_resclip.app.background import Advance
 from fiftyone_resclip.errors import ResCLIPError
 from fiftyone_resclip.fields.schema import mask_fields
 
-#: The panels of runs and of errors: one takes the place of the other, since each panel more would halve the space of the rest.
-RUNS_PANEL, ERRORS_PANEL = "labelling", "error_explorer"
+#: The panels that open by themselves.
+RUNS_PANEL, ERRORS_PANEL, REVIEW_PANEL = "labelling", "error_explorer", "review"
 
 
 def launch(
@@ -46,9 +46,22 @@ def launch(
     if ctx.current_sample:  # the App opens a panel of the grid only while no sample is open
         ctx.ops.notify(f"{label_field!r} is being labelled; 'ResCLIP: runs' shows how far it is")
     else:
-        ctx.ops.close_panel(ERRORS_PANEL)
-        ctx.ops.open_panel(RUNS_PANEL, layout="horizontal")
+        open_panel(ctx, RUNS_PANEL)
     return None
+
+
+def open_panel(page: Any, name: str, **state: Any) -> None:
+    """Opens a panel beside the grid, in place of the others, since each panel more would halve the space of the rest.
+
+    Args:
+        page: the context of an operator or panel
+        name: a panel that opens by itself; if it is open, it begins anew
+        **state: its state
+    """
+    for other in (RUNS_PANEL, ERRORS_PANEL, REVIEW_PANEL):
+        if other != RUNS_PANEL or not taken(page.dataset):  # a run that goes on stays in sight
+            page.ops.close_panel(other)
+    page.ops.open_panel(name, layout="horizontal", state=state or None)
 
 
 def taken(dataset: Any) -> set[str]:

@@ -12,6 +12,7 @@ from fiftyone.operators import types
 
 from fiftyone_resclip.app import colours
 from fiftyone_resclip.app.messages import plain, sentence, verbatim, warn
+from fiftyone_resclip.app.operators import launch
 from fiftyone_resclip.app.panels import error_parts, word_counts
 from fiftyone_resclip.errors import DatasetError, counted
 from fiftyone_resclip.fields.names import checked
@@ -34,7 +35,7 @@ class ErrorExplorer(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type in
     @property
     def config(self) -> foo.PanelConfig:
         """How FiftyOne lists the panel."""
-        return foo.PanelConfig(name="error_explorer", label="ResCLIP: errors", icon="troubleshoot", help_markdown=_HELP)
+        return foo.PanelConfig(name=launch.ERRORS_PANEL, label="ResCLIP: errors", icon="troubleshoot", help_markdown=_HELP)
 
     def show_again(self, ctx: Any) -> None:
         """Selects a run that is newer than all known ones. FiftyOne renders the panel after every event."""

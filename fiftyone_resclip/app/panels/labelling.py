@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fiftyone_resclip.labeling.batches import LabelingReport
     from fiftyone_resclip.labeling.runs import LabelRun
 
-_EVALUATE, _REVIEW = "@fiftyone-resclip/resclip/evaluate", "review"
+_EVALUATE = "@fiftyone-resclip/resclip/evaluate"
 _LOOK_AGAIN_MS = 2000
 _SHOWN = 8
 _STOPPING = "is stopping: the images under way are finished and saved first"
@@ -102,7 +102,7 @@ class Labelling(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type inform
     @plain
     def on_review(self, ctx: Any) -> None:
         """Opens the review of a field."""
-        ctx.ops.open_panel(_REVIEW, layout="horizontal", state={"field": ctx.params["field"]})
+        launch.open_panel(ctx, launch.REVIEW_PANEL, field=ctx.params["field"])
 
     @plain
     def on_manage(self, ctx: Any) -> None:

@@ -10,6 +10,7 @@ from fiftyone.operators import types
 
 from fiftyone_resclip.app import colours
 from fiftyone_resclip.app.messages import answering, plain, sentence, warn
+from fiftyone_resclip.app.operators import launch
 from fiftyone_resclip.app.operators.improve import IMPROVE_URI
 from fiftyone_resclip.app.operators.verdicts import field_in, targets_in
 from fiftyone_resclip.app.scope import scope_of
@@ -34,7 +35,7 @@ class Review(foo.Panel):  # type: ignore[misc]  # FiftyOne has no type informati
     def config(self) -> foo.PanelConfig:
         """How FiftyOne lists the panel."""
         return foo.PanelConfig(
-            name="review", label="ResCLIP: review", icon="fact_check", surfaces="grid modal", help_markdown=_HELP
+            name=launch.REVIEW_PANEL, label="ResCLIP: review", icon="fact_check", surfaces="grid modal", help_markdown=_HELP
         )
 
     def show_again(self, ctx: Any) -> None:

@@ -62,7 +62,8 @@ def test_kept_masks_make_the_rest_better(dataset: fo.Dataset, make_context: Make
     kept = review.kept(dataset, "pred").values("id")
     rest = dataset.exists("pred").exclude(kept).values("id")  # without a verdict, or discarded
     before = {sample.id: masks.read_mask(sample.pred) for sample in dataset.exists("pred")}
-    context = run(make_context(dataset, label_field="pred", panel_id="mine"))
+    in_modal = {"current_sample": dataset.first().id}
+    context = run(make_context(dataset, in_modal, label_field="pred", panel_id="mine"))
     assert [variant for variant, _ in notices(context)] == ["success"]
     dataset.reload()
     assert {sample.id for sample in dataset.exists("pred_improved")} == {*kept, *rest, dataset.last().id}
@@ -79,7 +80,7 @@ def test_kept_masks_make_the_rest_better(dataset: fo.Dataset, make_context: Make
 
 
 def test_a_second_round_uses_another_field_and_all_kept_masks(dataset: fo.Dataset, make_context: MakeContext, run: Any) -> None:
-    run(make_context(dataset, label_field="pred"))
+    run(make_context(dataset, label_field="pred", panel_id="closed meanwhile"))
     dataset.reload()
     review.mark(dataset, "pred_improved", review.still_open(dataset, "pred_improved").limit(1).values("id"), "keep")
     context = run(make_context(dataset, label_field="pred_improved"))

@@ -111,7 +111,7 @@ def test_a_run_goes_on_without_its_page_and_each_page_that_watches_shows_it_once
     context = make_context(dataset, **FAST)
     assert Segment().execute(context) is None
     assert [(name, params["name"]) for name, params in asked(context)] == [
-        ("close_panel", "error_explorer"), ("open_panel", "labelling")
+        ("close_panel", "error_explorer"), ("close_panel", "review"), ("open_panel", "labelling")
     ]  # fmt: skip
     first, second = open_page(dataset), open_page(dataset)
     assert [name for name, _ in first.looks()] == []
