@@ -65,6 +65,15 @@ def notices(context: ExecutionContext) -> list[tuple[str, str]]:
     return [(params["variant"], params["message"]) for name, params in asked(context) if name == "notify"]
 
 
+def opened_panel(context: ExecutionContext) -> tuple[str, dict[str, Any]]:
+    """Returns the name and state of the panel that the App was asked to open beside the grid."""
+    requests = dict(asked(context))
+    (panel,) = fo.Space.from_dict(requests["set_spaces"]["spaces"]).children[-1].children
+    state = requests.get("set_panel_state", {"panel_id": panel.component_id, "state": {}})
+    assert state["panel_id"] == panel.component_id
+    return panel.type, state["state"]
+
+
 def labels_of(form: Any) -> dict[str, Any]:
     """Returns the label of each part of a form, or ``None`` for a part without a view."""
     return {name: part.view.label if part.view else None for name, part in form.type.properties.items()}

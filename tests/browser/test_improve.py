@@ -71,7 +71,7 @@ def test_kept_masks_improve_the_rest(page: Any, server: str, tmp_path: Path) -> 
     screenshot(page, "improve-form")
     form.get_by_role("button", name="Execute").click()
     page.wait_for_selector(f"text=/ of {left} images/")
-    page.wait_for_selector("text=/Learned: 5 examples of/", timeout=240_000)
+    page.wait_for_selector("text=/Learned: 5 examples of/", timeout=240_000)  # in a notification, since the review opens
     screenshot(page, "improve-done")
     page.locator("figcaption", has_text="resclip_improved").wait_for(timeout=240_000)
     wait_for_counts(page, f"{N_KEPT} keep 0 discard 0 fix later {left} open")

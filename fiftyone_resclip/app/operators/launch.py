@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fiftyone_resclip.app import background, colours
+import fiftyone as fo
+
+from fiftyone_resclip.app import background, colours, layout
 from fiftyone_resclip.app.background import Advance
 from fiftyone_resclip.errors import ResCLIPError
+from fiftyone_resclip.fields.companions import is_companion
 from fiftyone_resclip.fields.schema import mask_fields
 
 #: The panels that open by themselves.
@@ -51,17 +54,23 @@ def launch(
 
 
 def open_panel(page: Any, name: str, **state: Any) -> None:
-    """Opens a panel beside the grid, in place of the others, since each panel more would halve the space of the rest.
+    """Opens a panel beside the grid, in place of the others, since each panel more would narrow the rest.
+
+    The App carries out what one answer asks for all at once, so that it would not open a panel that the same answer closes, nor
+    close one while it opens another. So this asks for one new arrangement.
 
     Args:
         page: the context of an operator or panel
         name: a panel that opens by itself; if it is open, it begins anew
         **state: its state
     """
-    for other in (RUNS_PANEL, ERRORS_PANEL, REVIEW_PANEL):
-        if other != RUNS_PANEL or not taken(page.dataset):  # a run that goes on stays in sight
-            page.ops.close_panel(other)
-    page.ops.open_panel(name, layout="horizontal", state=state or None)
+    closed = {RUNS_PANEL, ERRORS_PANEL, REVIEW_PANEL}
+    if name != RUNS_PANEL and taken(page.dataset):
+        closed.remove(RUNS_PANEL)  # a run that goes on stays in sight
+    panel = fo.Panel(type=name)
+    if state:
+        page.ops.set_panel_state(state, panel_id=panel.component_id)
+    page.ops.set_spaces(layout.with_panel(page.spaces, panel, closed))
 
 
 def taken(dataset: Any) -> set[str]:
@@ -74,9 +83,10 @@ def show_masks(page: Any, fields: Sequence[str]) -> None:
 
     Args:
         page: the context of an operator or panel
-        fields: the fields to show, in place of all other masks
+        fields: the fields to show, in place of all other masks and of what belongs to masks
     """
     covered = {*fields, *mask_fields(page.dataset, frames=True)}  # masks over masks have colours of no class
+    covered.update(name for name, field in page.dataset.get_field_schema().items() if is_companion(field))  # tags cover masks
     shown = [field for field in page.active_fields or () if field not in covered]
     page.ops.reload_dataset()
     page.ops.set_active_fields([*shown, *fields])

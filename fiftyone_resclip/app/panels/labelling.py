@@ -208,7 +208,7 @@ def _announce(ctx: Any, job: background.Job) -> None:
     if job.state == "failed":
         ctx.ops.notify(f"{job.label_field}: {job.doing}", variant="error")
     elif job.report is not None:
-        told = f"{'stopped: ' if job.report.stopped else ''}{_brief(job.report)}"
+        told = "; ".join((f"{'stopped: ' if job.report.stopped else ''}{_brief(job.report)}", *job.lines))
         ctx.ops.notify(told, variant="warning" if job.report.failures or job.report.stopped else "success")
     elif job.state == "stopped":
         ctx.ops.notify(f"{job.label_field}: {_NOTHING_WRITTEN}", variant="warning")

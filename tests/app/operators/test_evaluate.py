@@ -8,7 +8,7 @@ import pytest
 
 from fiftyone_resclip.app.operators.evaluate import Evaluate
 from fiftyone_resclip.evaluation.evaluate import evaluate
-from tests.app.conftest import MakeContext, asked, labels_of, notices, operator
+from tests.app.conftest import MakeContext, labels_of, notices, opened_panel, operator
 
 TRUTH, PREDICTED = {1: "vehicle", 2: "person"}, {1: "car", 2: "bus", 3: "person"}
 
@@ -60,7 +60,7 @@ def test_it_runs_with_the_mapping_of_the_form(dataset: fo.Dataset, make_context:
     }
     assert dataset.load_evaluation_results("resclip_eval").iou == expected.iou == {"vehicle": 75.0, "person": 75.0}
     assert notices(context)[0][1].startswith("resclip_eval: mIoU 75.00 %, pixel accuracy 85.71 %, 2 images")
-    assert [p["name"] for name, p in asked(context) if name == "open_panel"] == ["error_explorer"]
+    assert opened_panel(context) == ("error_explorer", {"eval_key": "resclip_eval"})
 
 
 def test_a_taken_name_is_offered_to_be_replaced(dataset: fo.Dataset, make_context: MakeContext) -> None:

@@ -18,7 +18,7 @@ from fiftyone_resclip.fields import masks
 from fiftyone_resclip.labeling.label import label
 from fiftyone_resclip.labeling.runs import load_run
 from fiftyone_resclip.model import ResCLIPModel
-from tests.app.conftest import MakeContext, MakeDataset, asked, labels_of, notices, until
+from tests.app.conftest import MakeContext, MakeDataset, asked, labels_of, notices, opened_panel, until
 
 N_IMAGES, N_KEPT = 14, 4
 
@@ -84,7 +84,7 @@ def test_a_second_round_uses_another_field_and_all_kept_masks(dataset: fo.Datase
     dataset.reload()
     review.mark(dataset, "pred_improved", review.still_open(dataset, "pred_improved").limit(1).values("id"), "keep")
     context = run(make_context(dataset, label_field="pred_improved"))
-    assert dict(asked(context))["open_panel"]["state"] == {"field": "pred_improved_2"}
+    assert opened_panel(context) == ("review", {"field": "pred_improved_2"})
     dataset.reload()
     taught = load_run(dataset, "pred_improved_2").recipe["examples"]
     assert set(taught["sample_ids"]) == set(review.kept(dataset, "pred_improved").values("id"))
