@@ -21,7 +21,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_LISTED = 30
+_LISTED, _NEAR = 30, 5
 
 
 class ResCLIPError(Exception):
@@ -76,10 +76,11 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
         the message for the user
     """
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), names, n=_NEAR, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{kind} {name!r} is unknown{hint} Known: {', '.join(names[:_LISTED]) or 'none'}{more}"
+    listed = near if near and len(names) > _LISTED else names[:_LISTED]
+    more = f" and {len(names) - len(listed)} more" if len(names) > len(listed) else ""
+    return f"{kind} {name!r} is unknown{hint} Known: {', '.join(listed) or 'none'}{more}"
 
 
 def counted(number: int, thing: str) -> str:

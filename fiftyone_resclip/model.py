@@ -302,7 +302,7 @@ def make_model(backbone: Backbone, vocabulary: Vocabulary, config: ResCLIPConfig
     if len(vocabulary.class_names) == 1:
         logger.warning(
             "%r is the only class, so every pixel gets it; name what else is in the pictures, such as 'everything else', or let "
-            "background='auto' choose words for it",
+            "background='auto' (--background auto) choose words for it",
             vocabulary.class_names[0],
         )
     features = text_features(backbone, vocabulary.flat_phrases)

@@ -71,7 +71,7 @@ class Vocabulary:
         object.__setattr__(self, "class_names", _as_tuple(self.class_names))
         object.__setattr__(self, "phrases", tuple(map(_as_tuple, self.phrases)))
         if not self.class_names:
-            raise VocabularyError("classes must name at least one class, but got none; pass classes=['road', 'sky', ...]")
+            raise VocabularyError("classes must name at least one class, such as 'road, sky', but got none")
         if len(self.phrases) != len(self.class_names):
             raise VocabularyError(f"each of the {len(self.class_names)} classes needs phrases, but got {len(self.phrases)} lists")
         _refuse_blank_and_repeated("class", self.class_names)

@@ -20,3 +20,8 @@ def test_an_unknown_name_comes_with_the_nearest_known_one(name: str, near: str |
     assert ("did you mean" in message) == (near is not None)
     assert near is None or f"did you mean {near!r}?" in message
     assert "Known: cityscapes, voc21" in message
+
+
+def test_of_many_known_names_only_near_ones_are_listed() -> None:
+    known = ["voc21", "voc20", *(f"other {number}" for number in range(100))]
+    assert errors.unknown("preset", "voc12", known).endswith("did you mean 'voc21'? Known: voc21, voc20 and 100 more")

@@ -52,9 +52,9 @@ def test_phrases_are_numbered_class_after_class() -> None:
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([], "at least one class, but got none"),
-        ("", "at least one class, but got none"),
-        ("# only a note", "at least one class, but got none"),
+        ([], "at least one class, such as 'road, sky', but got none"),
+        ("", "at least one class, such as 'road, sky', but got none"),
+        ("# only a note", "at least one class, such as 'road, sky', but got none"),
         (["road", " "], "each class must not be blank"),
         ("road,,sky", "each class must not be blank"),
         (["road", "road"], "'road' is there twice"),

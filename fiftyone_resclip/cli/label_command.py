@@ -93,11 +93,13 @@ def _labelled(
     with progress_bar("labelling") as show:
         report = label_samples(samples, model, field, **settings, shard=shard, address=ray_address, progress=show)
     dataset = dataset_of(samples).name
-    lines = [*learned, str(report), f"dataset {dataset!r}, field {field!r}; to see it: fiftyone app launch {dataset!r}"]
+    lines, is_empty = [*learned, str(report)], report.labelled + report.skipped == 0
+    if not is_empty:
+        lines.append(f"dataset {dataset!r}, field {field!r}; to see it: fiftyone app launch {dataset!r}")
     if out is not None:
         lines.append(f"{write_pictures(samples, field, out)} masks and overlays in {out}")
     data = {**report.to_json(), "dataset": dataset, "field": field, "out": None if out is None else str(out.absolute())}
-    return Answer("\n".join(lines), data, exit_code=int(report.failed > 0 and report.labelled + report.skipped == 0))
+    return Answer("\n".join(lines), data, exit_code=int(report.failed > 0 and is_empty))
 
 
 def _check_line(target: str, options: dict[str, Any]) -> None:
@@ -108,10 +110,13 @@ def _check_line(target: str, options: dict[str, Any]) -> None:
     if options["ray_address"] is not None and not options["ray"]:
         raise ConfigError("--ray-address is for --ray; add it, or leave the address out")
     check_path(target)
-    if (options["classes"] is None) == (options["vocab"] is None):
-        raise ConfigError("label needs either --classes, such as --classes 'road, sky, everything else', or --vocab NAME")
+    if options["classes"] is None and options["vocab"] is None:
+        raise ConfigError("label needs --classes, such as --classes 'road, sky, everything else', or --vocab NAME")
+    if options["classes"] is not None and options["vocab"] is not None:
+        raise ConfigError("--classes and --vocab both name the classes; leave out one of them")
     if options["classes"] is not None:
-        Vocabulary.parse(options["classes"])
+        background = options["background"]
+        Vocabulary.parse(Vocabulary.parse(options["classes"]), None if background == "auto" else background)
     start_config(options["choice"].name, options["preset"]).varied(options["choice"].changes)
 
 

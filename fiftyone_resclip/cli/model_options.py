@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from fiftyone_resclip.config import STRATEGIES
-from fiftyone_resclip.errors import ConfigError
+from fiftyone_resclip.errors import BackboneError, ConfigError, unknown
 from fiftyone_resclip.presets import MODELS
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 DEFAULT_MODEL = "resclip-vit-b-16"
+_OURS = "resclip-"
 
 
 class ModelChoice(NamedTuple):
@@ -71,6 +73,8 @@ def model_options(command: Callable[..., _T]) -> Callable[..., _T]:
         settings: Sequence[str],
         **kwargs: Any,
     ) -> _T:
+        if model.startswith(_OURS) and model not in MODELS and not Path(model).exists():
+            raise BackboneError(unknown("model", model, MODELS))  # at once, not when weights are loaded
         changes = changed_settings(settings)
         options: dict[str, Any] = {"strategy": strategy} if strategy else {}
         options |= ({"rcs": None} if no_rcs else {}) | ({"sfr": None} if no_sfr else {})

@@ -16,7 +16,7 @@ _WIDEST = 60
 
 @click.group("runs")
 def runs() -> None:
-    """List, compare or delete labelling runs.
+    """List, show, compare (diff), rename or delete labelling runs.
 
     \b
     fiftyone-resclip runs list my-dataset

@@ -15,7 +15,9 @@ from fiftyone_resclip.cli.datasets import Folder
     "--out", type=Folder(), default=Path("demo"), show_default=True,
     help="Folder for pictures, results and the demo's own database.",
 )  # fmt: skip
-@click.option("--images", type=click.IntRange(min=1), default=40, show_default=True, help="Number of scenes.")
+@click.option(
+    "--images", type=click.IntRange(min=1), default=40, show_default=True, help="Number of scenes, besides 8 to learn from."
+)
 @click.option("--app", is_flag=True, help="Open the App at the end.")
 def demo(out: Path, images: int, app: bool) -> None:
     """Try it offline, on generated scenes.

@@ -191,13 +191,12 @@ def _fetched(model: str, blueprint: Blueprint, weights: str, tag: Mapping[str, A
         with _quiet():
             return Path(open_clip.download_pretrained(tag))
     except Exception as error:
-        hub = str(tag.get("hf_hub") or tag.get("url"))
+        hub, architecture = str(tag.get("hf_hub") or tag.get("url")), _architecture_for(blueprint.name, tag)
         file = f"open_clip_model.safetensors of {hub.rstrip('/')!r} at Hugging Face" if hub.endswith("/") else hub
         raise WeightsError(
             f"the weights {weights!r} of {model!r} could not be fetched ({_first_line(error)}). Without network: get the file "
-            f"{file} on another machine, and load {_architecture_for(blueprint.name, tag)!r} with pretrained (--pretrained) set "
-            "to its path; "
-            "'resclip-tiny' needs no file, but knows only generated scenes"
+            f"{file} on another machine, and name it beside the architecture: load_model({architecture!r}, pretrained=FILE), or "
+            f"--model {architecture} --pretrained FILE; 'resclip-tiny' needs no file, but knows only generated scenes"
         ) from error
 
 
@@ -207,7 +206,9 @@ def _file(model: str, blueprint: Blueprint, weights: str | None) -> Path:
     if weights is None and blueprint.folder is not None:
         return _checkpoint_in(blueprint.folder)
     if weights is None:
-        raise WeightsError(f"model {model!r} needs pretrained: a checkpoint file or one of {', '.join(tags) or 'no known tags'}")
+        raise WeightsError(
+            f"model {model!r} needs pretrained (--pretrained): a checkpoint file or one of {', '.join(tags) or 'no known tags'}"
+        )
     path = Path(weights).expanduser()
     if path.is_file():
         return path
@@ -294,17 +295,20 @@ def _first_line(error: BaseException, limit: int = 160) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silences open_clip's log messages while it loads.
+    """Silences log messages of open_clip while it loads, and those of the Hugging Face client about each of its retries.
 
     open_clip calls ``logging.info``, which would also add a handler to the root logger. From then on, that handler would print
     the messages of all libraries.
     """
     root, placeholder = logging.getLogger(), logging.NullHandler()
-    before = root.level
+    loggers = root, logging.getLogger("huggingface_hub")
+    before = [logger.level for logger in loggers]
     root.addHandler(placeholder)
-    root.setLevel(logging.CRITICAL)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        root.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
         root.removeHandler(placeholder)

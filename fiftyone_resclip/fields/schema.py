@@ -133,7 +133,7 @@ def has_masks(dataset: fo.Dataset, field: str) -> bool:
     existing = (schema or {}).get(frame_field)
     if existing is not None and getattr(existing, "document_type", None) is not fo.Segmentation:
         raise DatasetError(
-            f"field {field!r} must hold Segmentation labels or be new, but it holds {existing}; choose another name"
+            f"field {field!r} must hold Segmentation labels or be new, but it is a {type(existing).__name__}; choose another name"
         )
     return existing is not None
 

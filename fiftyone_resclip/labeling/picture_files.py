@@ -96,7 +96,7 @@ def refuse_other_classes(folder: Path, targets: Mapping[int, str]) -> None:
     if found is not None and found != dict(targets):
         raise StorageError(
             f"{str(folder)!r} has masks of other classes ({', '.join(map(str, found.values()))}), and the two would be mixed; "
-            "choose another folder, or delete that one"
+            "choose another folder (--out) and, for other classes, another field (--field), or delete that folder"
         )
 
 

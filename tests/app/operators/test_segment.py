@@ -100,7 +100,7 @@ def test_a_mistake_reaches_the_user_as_one_sentence(make_dataset: MakeDataset, m
     dataset = make_dataset(1)
     for change, message in (
         ({"classes": "road, road"}, "each class must occur once, but 'road' is there twice; remove one"),
-        ({"classes": ""}, "classes must name at least one class, but got none; pass classes=['road', 'sky', ...]"),
+        ({"classes": ""}, "classes must name at least one class, such as 'road, sky', but got none"),
         ({"label_field": "filepath"}, "must hold Segmentation labels or be new"),
         ({"mode": "fsat"}, "mode 'fsat' is unknown; did you mean 'fast'?"),
         ({"tune": True, "prob_threshold": 7}, "prob_threshold must be a number in [0, 1], but got 7"),
