@@ -92,6 +92,21 @@ def test_the_command_starts_without_torch_and_fiftyone() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("--classes", "a, b", "--background", "rest"),
+        ("--classes", "a, b", "--model", "resclip-tinny"),
+        ("--classes", "a, b", "--preset", "fats"),
+        ("--classes", "a, b", "--vocab", "voc21"),
+    ],
+)
+def test_a_mistake_in_the_line_is_said_before_fiftyone_is_loaded(line: tuple[str, ...]) -> None:
+    code = "import sys; from fiftyone_resclip import cli; print(cli.main(sys.argv[1:]), 'fiftyone' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code, "label", "photos", *line], capture_output=True, text=True, check=True)
+    assert run.stdout == "1 False\n", run.stderr
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_words_are_completed(shell: str) -> None:
     environment = {**os.environ, "_FIFTYONE_RESCLIP_COMPLETE": f"{shell}_source"}
