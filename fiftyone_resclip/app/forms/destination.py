@@ -36,13 +36,14 @@ def ask(inputs: types.Object, params: Mapping[str, Any]) -> None:
 
 def ask_existing(inputs: types.Object, params: Mapping[str, Any], plan: Plan) -> None:
     """Asks what happens to masks in the field, if there are any or a new field was chosen because of them."""
-    if not plan.skipped + plan.replaced and params.get("existing") != "new field":
+    wanted = params.get("label_field") or DEFAULT_FIELD
+    if not plan.skipped + plan.replaced and plan.label_field == wanted:
         return
     choices = types.RadioGroup(orientation="horizontal")
     for value, label in _EXISTING.items():
         choices.add_choice(value, label=label)
-    field = verbatim(repr(params.get("label_field") or DEFAULT_FIELD))
-    inputs.enum("existing", list(_EXISTING), default="skip", required=False, label=f"{field} already has masks", view=choices)
+    told = f"{verbatim(repr(wanted))} already has masks"
+    inputs.enum("existing", list(_EXISTING), default="skip", required=False, label=told, view=choices)
 
 
 def ask_consent(inputs: types.Object, plan: Plan) -> None:

@@ -149,7 +149,8 @@ def test_the_form_is_short_until_more_is_asked_for(make_dataset: MakeDataset, ma
 
 def test_the_form_asks_about_masks_that_are_there_in_plain_sight(make_dataset: MakeDataset, make_context: MakeContext) -> None:
     dataset = make_dataset(2)
-    assert "existing" not in Segment().resolve_input(make_context(dataset, **FAST, advanced=True)).type.properties
+    for chosen in ({"advanced": True}, {"existing": "new field"}):
+        assert "existing" not in Segment().resolve_input(make_context(dataset, **FAST, **chosen)).type.properties
     run(make_context(dataset, **FAST))
     dataset.reload()
     for chosen in ({}, {"existing": "overwrite"}, {"existing": "new field"}):
