@@ -21,9 +21,11 @@ from fiftyone_resclip.errors import ConfigError, DatasetError, ImageError
 from fiftyone_resclip.evaluation.matching import MaskField
 from fiftyone_resclip.fields.arguments import checked_collection
 from fiftyone_resclip.fields.images import read_network_image
+from fiftyone_resclip.fields.masks import read_mask
 from fiftyone_resclip.fields.private import dataset_of
-from fiftyone_resclip.fields.schema import run_key
+from fiftyone_resclip.fields.schema import mask_fields, run_key
 from fiftyone_resclip.fields.values import relabel, resize
+from fiftyone_resclip.labeling.runs import list_runs
 from fiftyone_resclip.model import ResCLIPModel, checked_model
 from fiftyone_resclip.segmenter import ResCLIP
 
@@ -61,7 +63,8 @@ def learn(
         strength ("auto"): how much the examples count, at least 0. ``"auto"`` leaves out one example at a time to try several
             strengths, also 0, the words alone; it takes 0.5 unless another is better by more than a standard error. Fewer than
             five examples count with strength 0.5, or with 0 if there are fewer than ten images in all. Masks that a labelling
-            run made count with strength 0.5, too: nothing could agree with them better than the words that made them
+            run made, or copies of them, count with strength 0.5, too: nothing could agree with them better than the words that
+            made them
         progress (None): whether to show a progress bar, by default FiftyOne's setting
 
     Returns:
@@ -116,8 +119,8 @@ def iter_learn(
     """
     _check(samples, unlabelled, strength)
     lesson = _Lesson(checked_model(model).segmenter, MaskField.of(samples, label_field))
-    lesson.of_a_run = run_key(dataset_of(samples), label_field) is not None
     examples = samples.exists(label_field).sort_by("id")
+    lesson.of_a_run = _made_by_words(examples, label_field)
     others = _others(samples, examples, unlabelled)
     if not len(examples):
         logger.warning("none of the samples has a mask in %r, so there is nothing to learn", label_field)
@@ -259,6 +262,24 @@ def _others(samples: Any, examples: Any, unlabelled: Any) -> list[str]:
     images = dataset if dataset.media_type == IMAGE else dataset.select_group_slices(media_type=IMAGE)
     paths = images.exclude(examples.values("id")).values("filepath")
     return [paths[place] for place in evenly(len(paths), unlabelled)]
+
+
+def _made_by_words(examples: Any, label_field: str) -> bool:
+    """Returns whether a labelling run made the masks, or those of most examples are copies of what a run made."""
+    dataset = dataset_of(examples)
+    if run_key(dataset, label_field) is not None:
+        return True
+    fields = {run.label_field for run in list_runs(dataset)} & set(mask_fields(dataset))
+    some = examples.limit(_MOST_JUDGED).select_fields([label_field, *fields])
+    copies = [any(_is_same(sample[label_field], sample[field]) for field in fields) for sample in some]
+    return 2 * sum(copies) > len(copies)
+
+
+def _is_same(label: fo.Segmentation, other: fo.Segmentation | None) -> bool:
+    try:
+        return other is not None and np.array_equal(read_mask(label), read_mask(other))
+    except ImageError:
+        return False
 
 
 def _check(samples: Any, unlabelled: Any, strength: Strength) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -46,10 +47,12 @@ FORMATS: Mapping[str, Format] = {
 def export(samples: Any, label_field: str, folder: str | Path, format: str = "cvat", *, overwrite: bool = False) -> int:
     """Writes the masks of a field to files.
 
-    Polygons, one for each connected region of more than a few pixels, follow the mask to within two pixels.
+    Polygons, one for each connected region of more than a few pixels, follow the mask to within two pixels. They have no holes:
+    the larger come first, so that CVAT draws what lies in a region over it. COCO has no such order; train on ``masks`` there.
 
     Args:
-        samples: a FiftyOne dataset or view of images; images without a mask are left out
+        samples: a FiftyOne dataset or view of images, such as those that were kept,
+            :func:`fiftyone_resclip.explore.review.kept`; images without a mask are left out
         label_field: the field of masks
         folder: where to write, created if it is missing; images are not copied
         format ("cvat"): a key of :data:`FORMATS`
@@ -94,13 +97,17 @@ def check(
         raise DatasetError(f"there is no field {label_field!r} of masks to export")
     labelled = select_slice(samples).exists(label_field).sort_by("filepath")
     if labelled.media_type != IMAGE or not len(labelled):
-        raise DatasetError(f"{label_field!r} must have a mask of at least one image, but has none here; label some first")
+        raise DatasetError(
+            f"{label_field!r} must have a mask of at least one image, but has none here; label some, or choose other images"
+        )
     names = dataset.mask_targets.get(label_field)
     if not names:
         raise DatasetError(f"field {label_field!r} must have class names in dataset.mask_targets, but has none; set them")
     if format == "masks" and not all(isinstance(value, int) for value in names):
         raise DatasetError(f"masks of {label_field!r} are colours, which this format has no place for; choose cvat or coco")
-    unfit = [path for path in labelled.values("filepath") if format == "cvat" and escape(path) != path]
+    paths = labelled.values("filepath")
+    written = [os.path.relpath(path, common_folder(paths)) for path in paths] if format == "cvat" else []
+    unfit = [name for name in written if escape(name) != name]
     if unfit:  # FiftyOne's template would write them as they are
         raise DatasetError(f"CVAT's XML can't have &, <, > or quotes in names of files, but one is {unfit[0]!r}; choose coco")
     if target.exists() and not overwrite:

@@ -37,7 +37,7 @@ def add_masks(samples: Any, field: str, folder: str | Path, targets: Mapping[int
         ImageError: if a mask can't be read
     """
     folder = Path(folder).expanduser()
-    dataset, targets = dataset_of(samples), targets or _written(folder)
+    dataset, targets = dataset_of(samples), _written(folder) if targets is None else _by_value(targets)
     schema.has_masks(dataset, checked_field(field))
     known = dataset.mask_targets.get(field)
     if known and dict(known) != dict(targets):
@@ -56,6 +56,16 @@ def add_masks(samples: Any, field: str, folder: str | Path, targets: Mapping[int
     labels = {sample: fo.Segmentation(mask_path=str(path.absolute())) for sample, path in found.items() if sample in missing}
     dataset.select(list(labels)).set_values(field, labels, key_field="id")
     return len(labels)
+
+
+def _by_value(targets: Any) -> dict[int, str]:
+    """Checks class names by mask value; values may be text, as JSON has them."""
+    try:
+        return {int(value): str(name) for value, name in targets.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise DatasetError(
+            f"targets must give a class name by mask value, such as {{1: 'road', 2: 'sky'}}, but got {targets!r}"
+        ) from None
 
 
 def _file_of(folder: Path, name: Path) -> Path | None:

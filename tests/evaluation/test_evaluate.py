@@ -92,6 +92,11 @@ def test_fields_that_can_not_be_evaluated_are_refused(make: Make, break_it: Any,
         evaluate(dataset, "pred", "gt")
 
 
+def test_a_field_is_not_its_own_truth(make: Make) -> None:
+    with pytest.raises(DatasetError, match="must be two fields of masks, but both are 'gt'"):
+        evaluate(make([([[1]], [[1]])], {1: "a"}, {1: "a"}), "gt", "gt")
+
+
 def test_the_perfect_second_sample_scores_dice_one(make: Make) -> None:
     dataset = make([([[1, 1]], [[1, 2]]), ([[1, 2]], [[1, 2]])], {1: "a", 2: "b"}, {1: "a", 2: "b"})
     result = evaluate(dataset, "pred", "gt", "ev", compute_dice=True)

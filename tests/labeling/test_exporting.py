@@ -97,6 +97,19 @@ def test_an_earlier_export_is_not_lost(rings: fo.Dataset, tmp_path: Path) -> Non
     assert (tmp_path / "annotations.xml").read_bytes() != before
 
 
+def test_only_names_below_the_common_folder_are_written(tmp_path: Path) -> None:
+    folder = tmp_path / "R&D"
+    folder.mkdir()
+    dataset = fo.Dataset()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(folder / name)
+        dataset.add_sample(fo.Sample(str(folder / name), made=fo.Segmentation(mask=np.ones((8, 8), np.uint8))))
+    dataset.mask_targets = {"made": {1: "road"}}
+    assert resclip.export(dataset, "made", tmp_path / "out") == 2
+    assert 'name="a.png"' in (tmp_path / "out" / "annotations.xml").read_text()
+    dataset.delete()
+
+
 def test_what_can_not_be_exported_is_said(rings: fo.Dataset, tmp_path: Path) -> None:
     rings.mask_targets = {**rings.mask_targets, "colours": {"#ff0000": "road"}}
     rings.add_sample_field("nameless", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+import fiftyone_resclip as resclip
+from fiftyone_resclip.errors import DatasetError
+
+
+def test_values_may_be_text_as_in_json(make_dataset: Callable[..., fo.Dataset], tmp_path: Path) -> None:
+    dataset = make_dataset(1)
+    mask = np.array([[1, 2], [0, 255]], np.uint8)
+    Image.fromarray(mask).save(tmp_path / Path(dataset.first().filepath).with_suffix(".png").name)
+    assert resclip.add_masks(dataset, "drawn", tmp_path, {"1": "road", "2": "sky"}) == 1  # type: ignore[dict-item]
+    assert dataset.mask_targets["drawn"] == {1: "road", 2: "sky"}
+    wrong: Any
+    for wrong in (["road", "sky"], {"road": 1}):
+        with pytest.raises(DatasetError, match="targets must give a class name by mask value, such as .*, but got"):
+            resclip.add_masks(dataset, "other", tmp_path, wrong)
+    assert "other" not in dataset.get_field_schema()
