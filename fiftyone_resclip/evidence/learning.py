@@ -25,7 +25,6 @@ from fiftyone_resclip.fields.masks import read_mask
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.fields.schema import mask_fields, run_key
 from fiftyone_resclip.fields.values import relabel, resize
-from fiftyone_resclip.labeling.runs import list_runs
 from fiftyone_resclip.model import ResCLIPModel, checked_model
 from fiftyone_resclip.segmenter import ResCLIP
 
@@ -269,7 +268,7 @@ def _made_by_words(examples: Any, label_field: str) -> bool:
     dataset = dataset_of(examples)
     if run_key(dataset, label_field) is not None:
         return True
-    fields = {run.label_field for run in list_runs(dataset)} & set(mask_fields(dataset))
+    fields = [field for field in mask_fields(dataset) if run_key(dataset, field) is not None]
     some = examples.limit(_MOST_JUDGED).select_fields([label_field, *fields])
     copies = [any(_is_same(sample[label_field], sample[field]) for field in fields) for sample in some]
     return 2 * sum(copies) > len(copies)
