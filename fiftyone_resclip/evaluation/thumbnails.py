@@ -67,7 +67,8 @@ def worst_on(results: SemanticEvaluationResults, name: str, most: int = 6) -> li
 
 
 def write_error_pictures(results: SemanticEvaluationResults, samples: Any, folder: str | Path) -> int:
-    """Writes a picture of each image to ``<number>-<name>.jpg``, with right, wrong, missed and false pixels painted.
+    """Writes a picture of each image to ``<number>-<name>.jpg``, with wrong, missed and false pixels painted over the faded
+    photograph.
 
     Args:
         results: the results of an evaluation
@@ -94,7 +95,7 @@ def write_error_pictures(results: SemanticEvaluationResults, samples: Any, folde
         kinds = kinds_of(truth, prediction, match)
         small = resize(kinds.astype(np.uint8), (photo.height, photo.width))
         small[small == VALUES["right"]] = 0
-        painted = with_legend(overlay(photo, small, [COLOURS[TARGETS[value]] for value in sorted(TARGETS)]), legend)
+        painted = with_legend(overlay(_faded(photo), small, [COLOURS[TARGETS[value]] for value in sorted(TARGETS)]), legend)
         with storing(folder, "pictures"):
             painted.save(folder / names[sample_id], quality=88)
         count += 1
@@ -132,6 +133,9 @@ def _readable(
 
 def _painted(photo: Image.Image, wrong: NDArray[np.bool_]) -> Image.Image:
     photo.thumbnail((_SIDE_PX, _SIDE_PX))
-    faded = Image.blend(photo, photo.convert("L").convert("RGB"), 1 - _FADED)
     mask = Image.fromarray(255 * resize(wrong.astype(np.uint8), (photo.height, photo.width)))
-    return Image.composite(Image.new("RGB", photo.size, COLOURS["wrong"]), faded, mask)
+    return Image.composite(Image.new("RGB", photo.size, COLOURS["wrong"]), _faded(photo), mask)
+
+
+def _faded(photo: Image.Image) -> Image.Image:
+    return Image.blend(photo, photo.convert("L").convert("RGB"), 1 - _FADED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
-from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.errors import DatasetError, counted
 from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.masks import read_mask
 from fiftyone_resclip.fields.names import checked_field
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.labeling.picture_files import common_folder, read_legend
+
+logger = logging.getLogger(__name__)
 
 _LOOKED_AT = 50
 
@@ -55,6 +58,8 @@ def add_masks(samples: Any, field: str, folder: str | Path, targets: Mapping[int
     missing = set(dataset.select(list(found)).exists(field, False).values("id"))
     labels = {sample: fo.Segmentation(mask_path=str(path.absolute())) for sample, path in found.items() if sample in missing}
     dataset.select(list(labels)).set_values(field, labels, key_field="id")
+    if len(labels) < len(found):
+        logger.warning("%s had a mask in %r already and kept it", counted(len(found) - len(labels), "image"), field)
     return len(labels)
 
 

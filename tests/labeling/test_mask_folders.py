@@ -13,12 +13,16 @@ import fiftyone_resclip as resclip
 from fiftyone_resclip.errors import DatasetError
 
 
-def test_values_may_be_text_as_in_json(make_dataset: Callable[..., fo.Dataset], tmp_path: Path) -> None:
+def test_values_may_be_text_as_in_json_and_masks_that_are_there_stay(
+    make_dataset: Callable[..., fo.Dataset], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     dataset = make_dataset(1)
     mask = np.array([[1, 2], [0, 255]], np.uint8)
     Image.fromarray(mask).save(tmp_path / Path(dataset.first().filepath).with_suffix(".png").name)
     assert resclip.add_masks(dataset, "drawn", tmp_path, {"1": "road", "2": "sky"}) == 1  # type: ignore[dict-item]
     assert dataset.mask_targets["drawn"] == {1: "road", 2: "sky"}
+    assert resclip.add_masks(dataset, "drawn", tmp_path, {1: "road", 2: "sky"}) == 0
+    assert "1 image had a mask in 'drawn' already and kept it" in caplog.text
     wrong: Any
     for wrong in (["road", "sky"], {"road": 1}):
         with pytest.raises(DatasetError, match="targets must give a class name by mask value, such as .*, but got"):
