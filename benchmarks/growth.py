@@ -145,7 +145,7 @@ def plot(rows: Sequence[Row], file: Path) -> None:
             panel.plot([row["size"] for row in own], [row[key] for row in own], marker="o", label=mode)
         panel.set(xscale="log", ylim=(0, None), xlabel=axis if line else "", title="" if line else TITLES[axis])
         panel.legend(frameon=False)
-        if not panel.lines:
+        if not any(key in row for row in rows if row["axis"] == axis):
             panel.axis("off")
     panels[0][0].set_ylabel("time")
     panels[1][0].set_ylabel("memory, MiB")
@@ -188,7 +188,7 @@ AXES: Mapping[str, Callable[[int], list[Row]]] = {
 TITLES = {
     "phrases": "over plain forward",
     "megapixels": "over plain forward, 150 phrases",
-    "batch": "of an image in a batch over that alone",
+    "batch": "of an image over one alone",
     "images": "of an image over one of 100",
 }
 
