@@ -144,8 +144,9 @@ def plot(rows: Sequence[Row], file: Path) -> None:
             own = [row for row in rows if (row["axis"], row["mode"]) == (axis, mode) and key in row]
             panel.plot([row["size"] for row in own], [row[key] for row in own], marker="o", label=mode)
         panel.set(xscale="log", ylim=(0, None), xlabel=axis if line else "", title="" if line else TITLES[axis])
-        panel.legend(frameon=False)
-        if not any(key in row for row in rows if row["axis"] == axis):
+        if any(key in row for row in rows if row["axis"] == axis):
+            panel.legend(frameon=False)
+        else:
             panel.axis("off")
     panels[0][0].set_ylabel("time")
     panels[1][0].set_ylabel("memory, MiB")

@@ -210,7 +210,10 @@ function Shares({ shares, more, unlabelled }: { shares: Share[]; more: number; u
     <div className="resclip-shares" data-cy="resclip-shares">
       {shares.map(({ name, colour, share, confidence, phrases }) => (
         <React.Fragment key={name}>
-          <span>{name}</span>
+          <span>
+            <i className="resclip-swatch" style={{ background: colour }} />
+            {name}
+          </span>
           <span className="resclip-track">
             <i style={{ width: `${100 * share}%`, background: colour }} />
           </span>

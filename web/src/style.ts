@@ -32,7 +32,7 @@ const RULES = `
 .resclip-track i { display: block; height: 100%; }
 .resclip-maps img { width: 100%; }
 .resclip-legend { display: flex; flex-wrap: wrap; gap: 4px 14px; margin: 0; padding: 0; list-style: none; }
-.resclip-legend i { display: inline-block; width: 12px; height: 12px; margin-right: 6px; border-radius: 2px; }
+.resclip-legend i, .resclip-swatch { display: inline-block; width: 12px; height: 12px; margin-right: 6px; border-radius: 2px; }
 `;
 
 export function addStyle(): void {

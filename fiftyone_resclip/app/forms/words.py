@@ -33,7 +33,7 @@ _WRAPPED = {
 }
 
 _BACKGROUNDS = {
-    _NO_BACKGROUND: "Yes",
+    _NO_BACKGROUND: "Yes, everything gets one of them",
     _AUTO_BACKGROUND: "No, choose words for the rest",
     **{name: f"No, the rest is {name}" for name in BACKGROUNDS},
     _OWN_BACKGROUND: "No, I name the rest",
@@ -62,7 +62,7 @@ def ask(inputs: types.Object, params: Mapping[str, Any], dataset: Any, source: s
         default=_NO_BACKGROUND,
         required=False,
         label="Do these classes cover the whole picture?",
-        description="If not, words for the rest make the masks better; uncertain pixels get the class 'background', too",
+        description="If not, the rest and uncertain pixels get a class 'background' with words of its own",
         view=_dropdown(_BACKGROUNDS),
         **event,
     )
