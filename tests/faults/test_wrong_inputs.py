@@ -253,9 +253,11 @@ def test_what_can_not_be_labelled_is_refused(
 def test_what_can_not_be_evaluated_is_refused(
     make_dataset: MakeDataset, arguments: dict[str, Any], error: type[ResCLIPError], message: str
 ) -> None:
-    given = {"samples": make_dataset(1), "pred_field": "ground_truth", "gt_field": "ground_truth", **arguments}
+    dataset = make_dataset(1)
+    dataset.clone_sample_field("ground_truth", "pred")
+    dataset.mask_targets = {**dataset.mask_targets, "pred": dataset.mask_targets["ground_truth"]}
     with pytest.raises(error, match=message):
-        resclip.evaluate(**given)
+        resclip.evaluate(**{"samples": dataset, "pred_field": "pred", "gt_field": "ground_truth", **arguments})
 
 
 @pytest.mark.parametrize("dataset", [None, 3, "my-dataset", []])
