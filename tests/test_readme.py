@@ -97,6 +97,25 @@ def test_the_guide_says_how_many_images_were_labelled() -> None:
     assert f"labelling {min(images)} to {max(images)} JPEGs on" in " ".join(GUIDE.split())
 
 
+def test_the_guide_says_how_time_and_memory_grow() -> None:
+    figures, told = measured("growth.json"), " ".join(GUIDE.split())
+    rows = {(row["axis"], row["mode"], row["size"]): row for row in figures["rows"]}
+    few, many = (rows["phrases", "full", size]["time"] for size in (5, 2000))
+    assert f"the time of the whole method rises from {few:.2f} to {many:.2f} plain forwards" in told
+    assert f"adds {figures['slopes']['megapixels, full']:.3f} plain forwards" in told
+    memory = {key: row["memory_mib"] for key, row in rows.items() if key[0] == "megapixels" and key[1] == "full"}
+    assert max(mib for (*_, size), mib in memory.items() if size <= 12) < 100
+    assert f"is {memory['megapixels', 'full', 48]:.0f} MiB at 48" in told
+
+
+def test_the_docs_say_what_the_list_of_classes_costs() -> None:
+    ratios = [
+        ratio for case in measured("summary.json")["cases"] for kind in ("disk", "database") for ratio in case[kind].values()
+    ]
+    assert "labelling at most 2 % slower" in " ".join((ROOT / "docs" / "FIFTYONE.md").read_text(encoding="utf-8").split())
+    assert max(ratios) <= 1.02
+
+
 def test_the_guide_says_how_long_text_takes() -> None:
     case = next(case for case in measured("speed.json")["cases"] if case["case"] == "voc21-like")
     assert (

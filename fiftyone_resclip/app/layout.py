@@ -22,7 +22,7 @@ def with_panel(spaces: fo.Space | None, panel: fo.Panel, closed: Collection[str]
     rest = _without(spaces, closed) if spaces is not None else None
     if rest is None:
         rest = _tabs([fo.Panel(type="Samples", pinned=True)])
-    is_split = rest.children and isinstance(rest.children[0], fo.Space) and rest.orientation != "vertical"
+    is_split = isinstance(rest.children[0], fo.Space) and rest.orientation != "vertical"
     return fo.Space(children=[*(rest.children if is_split else [rest]), _tabs([panel])], orientation="horizontal")
 
 

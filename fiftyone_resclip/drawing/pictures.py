@@ -84,12 +84,9 @@ def heat(
     result = photo.convert("RGB")
     cover = Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
     result.paste(Image.blend(result.crop(box), cover, opacity), box)
-    top, left = (
-        start + size * index / count
-        for start, size, index, count in zip((box[1], box[0]), size[::-1], marked, values.shape, strict=True)
-    )
-    corner = (left + size[0] / values.shape[1], top + size[1] / values.shape[0])
-    ImageDraw.Draw(result).rectangle((left, top, *corner), outline="white", width=2)
+    width, height = size[0] / values.shape[1], size[1] / values.shape[0]
+    left, top = box[0] + marked[1] * width, box[1] + marked[0] * height
+    ImageDraw.Draw(result).rectangle((left, top, left + width, top + height), outline="white", width=2)
     return result
 
 

@@ -119,7 +119,7 @@ def iter_learn(
     _check(samples, unlabelled, strength)
     lesson = _Lesson(checked_model(model).segmenter, MaskField.of(samples, label_field))
     examples = samples.exists(label_field).sort_by("id")
-    lesson.of_a_run = _made_by_words(examples, label_field)
+    lesson.of_a_run = strength == "auto" and len(examples) >= LEAST_TO_TRY and _made_by_words(examples, label_field)
     others = _others(samples, examples, unlabelled)
     if not len(examples):
         logger.warning("none of the samples has a mask in %r, so there is nothing to learn", label_field)
@@ -152,7 +152,7 @@ class _Lesson:
         self.patches_of_examples: list[Tensor] = []
         self.patches: list[Tensor] = []
         self.skipped: dict[str, str] = {}
-        self.of_a_run = False  # whether the masks of the examples were made by words
+        self.of_a_run = False  # whether the masks of enough examples to try strengths were made by words
 
     def study(self, sample: Any, label: fo.Segmentation, *, is_tried: bool) -> None:
         """Adds an example."""
@@ -269,14 +269,17 @@ def _made_by_words(examples: Any, label_field: str) -> bool:
     if run_key(dataset, label_field) is not None:
         return True
     fields = [field for field in mask_fields(dataset) if run_key(dataset, field) is not None]
+    if not fields:
+        return False
     some = examples.limit(_MOST_JUDGED).select_fields([label_field, *fields])
-    copies = [any(_is_same(sample[label_field], sample[field]) for field in fields) for sample in some]
+    copies = [_is_copy(sample[label_field], [sample[field] for field in fields]) for sample in some]
     return 2 * sum(copies) > len(copies)
 
 
-def _is_same(label: fo.Segmentation, other: fo.Segmentation | None) -> bool:
+def _is_copy(label: fo.Segmentation, others: list[fo.Segmentation | None]) -> bool:
     try:
-        return other is not None and np.array_equal(read_mask(label), read_mask(other))
+        mask = read_mask(label)
+        return any(np.array_equal(mask, read_mask(other)) for other in others if other is not None)
     except ImageError:
         return False
 

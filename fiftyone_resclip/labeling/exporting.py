@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -19,7 +18,7 @@ from fiftyone_resclip.fields.names import checked
 from fiftyone_resclip.fields.private import dataset_of
 from fiftyone_resclip.fields.schema import has_masks
 from fiftyone_resclip.fields.slices import select_slice
-from fiftyone_resclip.labeling.picture_files import LEGEND, common_folder, write_pictures
+from fiftyone_resclip.labeling.picture_files import LEGEND, below_common_folder, common_folder, write_pictures
 
 _TOLERANCE_PX = 2
 
@@ -105,9 +104,8 @@ def check(
         raise DatasetError(f"field {label_field!r} must have class names in dataset.mask_targets, but has none; set them")
     if format == "masks" and not all(isinstance(value, int) for value in names):
         raise DatasetError(f"masks of {label_field!r} are colours, which this format has no place for; choose cvat or coco")
-    paths = labelled.values("filepath")
-    written = [os.path.relpath(path, common_folder(paths)) for path in paths] if format == "cvat" else []
-    unfit = [name for name in written if escape(name) != name]
+    written = below_common_folder(labelled.values("filepath")).values() if format == "cvat" else ()
+    unfit = [str(name) for name in written if escape(str(name)) != str(name)]
     if unfit:  # FiftyOne's template would write them as they are
         raise DatasetError(f"CVAT's XML can't have &, <, > or quotes in names of files, but one is {unfit[0]!r}; choose coco")
     if target.exists() and not overwrite:

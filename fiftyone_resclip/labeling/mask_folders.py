@@ -16,7 +16,7 @@ from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.masks import read_mask
 from fiftyone_resclip.fields.names import checked_field
 from fiftyone_resclip.fields.private import dataset_of
-from fiftyone_resclip.labeling.picture_files import common_folder, read_legend
+from fiftyone_resclip.labeling.picture_files import below_common_folder, read_legend
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ def add_masks(samples: Any, field: str, folder: str | Path, targets: Mapping[int
             f"masks in {field!r} have the classes {known}, but those of {str(folder)!r} {dict(targets)}; use another field"
         )
     paths = dict(zip(*samples.values(["id", "filepath"]), strict=True))
-    root = Path(common_folder([*paths.values()])) if paths else folder
-    files = {sample: _file_of(folder, Path(path).relative_to(root)) for sample, path in paths.items()}
+    names = below_common_folder([*paths.values()])
+    files = {sample: _file_of(folder, names[path]) for sample, path in paths.items()}
     found = {sample: path for sample, path in files.items() if path is not None}
     if not found:
         raise DatasetError(f"{str(folder)!r} has no PNG that is named like an image; give the folder that has them")

@@ -105,12 +105,15 @@ def common_folder(paths: list[str]) -> str:
     return os.path.commonpath([str(Path(path).parent) for path in paths])
 
 
+def below_common_folder(paths: list[str]) -> dict[str, Path]:
+    """Returns the path of each file below the innermost folder that has all files in it."""
+    root = common_folder(paths) if paths else ""
+    return {path: Path(path).relative_to(root) for path in paths}
+
+
 def _names(paths: list[str]) -> dict[str, str]:
     """Names each file by its path below the folder that all have in common, without its ending where that is clear."""
-    if not paths:
-        return {}
-    root = common_folder(paths)
-    short = {path: Path(path).relative_to(root) for path in paths}
+    short = below_common_folder(paths)
     count = Counter(str(name.with_suffix("")).lower() for name in short.values())
     return {
         path: str(name.with_suffix("") if count[str(name.with_suffix("")).lower()] == 1 else name) for path, name in short.items()

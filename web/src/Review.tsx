@@ -50,7 +50,7 @@ export function Review({ schema: { view } }: ComponentProps<View>) {
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const root = useRef<HTMLDivElement>(null);
   const outbox = useOutbox(call, view, redraw);
-  const course = useCourse(call, view, outbox, redraw);
+  const course = useRef(new Course()).current;
   const following = useRef(false); // whether the App has yet to open the sample that comes next
   const opened = useRef<string[]>([]); // samples that the App was asked to open, and that it has not reported yet
   const pictures = usePictures(call, view, [...course.targets.slice(0, 1), ...course.ahead.slice(0, PREFETCHED)], redraw);
@@ -69,6 +69,7 @@ export function Review({ schema: { view } }: ComponentProps<View>) {
     }
     redraw();
   }, [open, chosen.join()]);
+  useAhead(call, view, course, outbox, redraw); // after the course has begun at the open sample
 
   useEffect(() => {
     const next = course.targets[0];
@@ -168,8 +169,7 @@ function useOpenSample(): string | null {
 }
 
 /** Keeps enough samples ahead; starts anew when the view or the field changes. */
-function useCourse(call: Call, view: View, outbox: Outbox, redraw: () => void): Course {
-  const course = useRef(new Course()).current;
+function useAhead(call: Call, view: View, course: Course, outbox: Outbox, redraw: () => void): void {
   const asked = useRef<number | null>(null);
   useEffect(() => course.restart(), [view.scope]);
   useEffect(() => {
@@ -188,7 +188,6 @@ function useCourse(call: Call, view: View, outbox: Outbox, redraw: () => void): 
         redraw();
       });
   });
-  return course;
 }
 
 function useOutbox(call: Call, view: View, redraw: () => void): Outbox {

@@ -214,25 +214,30 @@ function Shares({ shares, more, unlabelled }: { shares: Share[]; more: number; u
             <i className="resclip-swatch" style={{ background: colour }} />
             {name}
           </span>
-          <span className="resclip-track">
-            <i style={{ width: `${100 * share}%`, background: colour }} />
-          </span>
-          <span className="resclip-quiet">
-            {(100 * share).toFixed(1)} %{share > 0 && `, confidence ${confidence.toFixed(2)}`}
-          </span>
+          <Bar share={share} colour={colour} more={share > 0 ? `, confidence ${confidence.toFixed(2)}` : ""} />
           {phrases.length > 0 && <span className="resclip-below resclip-quiet">{phrases.join(", ")}</span>}
         </React.Fragment>
       ))}
       {unlabelled > 0 && (
         <>
           <span className="resclip-quiet">no class</span>
-          <span className="resclip-track">
-            <i style={{ width: `${100 * unlabelled}%`, background: "#888" }} />
-          </span>
-          <span className="resclip-quiet">{(100 * unlabelled).toFixed(1)} %</span>
+          <Bar share={unlabelled} colour="#888" more="" />
         </>
       )}
       {more > 0 && <span className="resclip-below">and {more} classes with fewer pixels</span>}
     </div>
+  );
+}
+
+function Bar({ share, colour, more }: { share: number; colour: string; more: string }) {
+  return (
+    <>
+      <span className="resclip-track">
+        <i style={{ width: `${100 * share}%`, background: colour }} />
+      </span>
+      <span className="resclip-quiet">
+        {(100 * share).toFixed(1)} %{more}
+      </span>
+    </>
   );
 }
