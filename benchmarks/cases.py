@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,6 +31,7 @@ class Case:
         photo_hw: height and width of the photograph and of its mask
         mode: a key of :data:`fiftyone_resclip.presets.MODES`
         phrases: number of made-up classes of one phrase each, in place of the preset's; 0 for the preset's own
+        is_textured: whether the image is :func:`texture` and no scene
     """
 
     preset_name: str
@@ -37,6 +39,7 @@ class Case:
     photo_hw: tuple[int, int]
     mode: str = "full"
     phrases: int = 0
+    is_textured: bool = False
 
     @property
     def config(self) -> ResCLIPConfig:
@@ -45,9 +48,10 @@ class Case:
 
     @property
     def image(self) -> Tensor:
-        """A generated scene, ``(3, H, W)`` uint8."""
-        scene = draw_scene(np.random.default_rng(0), self.image_hw, 5)
-        return torch.from_numpy(scene.image).permute(2, 0, 1).contiguous()
+        """A generated image, ``(3, H, W)`` uint8."""
+        random = np.random.default_rng(0)
+        image = texture(random, self.image_hw) if self.is_textured else draw_scene(random, self.image_hw, 5).image
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -64,6 +68,28 @@ class Case:
         return ResCLIP(backbone, vocabulary, replace(self.config, precision=precision), features)
 
 
+def texture(random: np.random.Generator, image_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Makes noise that differs from patch to patch as photographs do: its amplitude falls with the frequency.
+
+    The fall is that of natural images (Field, "Relations between the statistics of natural images and the response properties of
+    cortical cells", JOSA A 1987).
+
+    Args:
+        random: where it comes from
+        image_hw: height and width
+
+    Returns:
+        ``(H, W, 3)``
+    """
+    height, width = image_hw
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    frequency[0, 0] = np.inf  # no mean
+    spectrum = np.fft.rfft2(random.standard_normal((3, height, width))) / frequency
+    noise = np.fft.irfft2(spectrum, (height, width))
+    image: NDArray[np.uint8] = (128 + 50 * noise / noise.std()).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return image
+
+
 _FULL = {
     "voc21-like": Case("voc21", (336, 448), (375, 500)),
     "ade20k-like": Case("ade20k", (336, 448), (512, 683)),
@@ -76,7 +102,13 @@ _LARGE = {
     **{f"phrases-{phrases}": Case("ade20k", (336, 448), (336, 448), phrases=phrases) for phrases in (500, 2000)},
 }
 
-#: The cases by name: those of the whole method, of RCS alone and of NACLIP with final PAMR; then large ones.
+#: Cases whose patches differ.
+_TEXTURED = {
+    f"{name}-textured": replace({**_FULL, **_LARGE}[name], is_textured=True)
+    for name in ("ade20k-like", "12mp-150", "phrases-500")
+}
+
+#: The cases by name: those of the whole method, of RCS alone and of NACLIP with final PAMR; then large and textured ones.
 CASES: Mapping[str, Case] = {
     **{
         name + suffix: replace(case, mode=mode)
@@ -85,4 +117,6 @@ CASES: Mapping[str, Case] = {
     },
     **_LARGE,
     **{f"{name}-fast": replace(case, mode="fast") for name, case in _LARGE.items()},
+    **_TEXTURED,
+    **{f"{name}-fast": replace(case, mode="fast") for name, case in _TEXTURED.items()},
 }

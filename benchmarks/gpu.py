@@ -25,7 +25,7 @@ from fiftyone_resclip.core import kernels
 from fiftyone_resclip.core.kernels import gathered_pamr
 from fiftyone_resclip.published.provenance import provenance
 
-_CASES = [name for name, case in CASES.items() if case.mode in ("full", "fast") and not case.phrases]
+_CASES = [name for name, case in CASES.items() if case.mode in ("full", "fast") and not (case.phrases or case.is_textured)]
 
 
 def agreement(name: str, backbone: Backbone, precision: Precision) -> float:
