@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fiftyone_resclip.core.kernels.cells import Cells, Strip, log_sums
+from fiftyone_resclip.core.kernels.cells import Cells, Strip, log_sums, too_far_off
 from fiftyone_resclip.core.kernels.mosaic import Mosaic
 from fiftyone_resclip.core.labels import LabelMap, add_confidence, likeliest, no_confidence
 
@@ -33,14 +33,14 @@ def winners(
     Returns:
         the labels that exact scores give, where a tie goes to the first phrase; confidence is within :data:`CONFIDENCE_ERROR`
     """
-    painter, image_hw = _Painter(logits, allowed, threshold), logits.image_hw
+    painter, image_hw = _Painter(logits, allowed, threshold, on_average=mean_only), logits.image_hw
     labels = torch.empty(image_hw, dtype=torch.int16)
     phrases = torch.empty((0,) if mean_only else image_hw, dtype=torch.int16)
     confidence = no_confidence(classes) if mean_only else torch.empty(image_hw)
     for strip in painter.cells.strips(allowed):
         phrase, score = painter.winners(strip)
         label = classes[phrase.int()]
-        certainty, error = painter.log_confidence(strip, score, on_average=mean_only)
+        certainty, error = painter.log_confidence(strip, score)
         if threshold > 0:
             label.masked_fill_(painter.uncertain(strip, certainty, error), fallback)
         labels[:, strip.columns], probability = label, certainty.clamp_(max=0).exp_()
@@ -58,11 +58,12 @@ class _Painter:
         logits: the scores
         allowed: which phrases may win; ``None`` for all
         threshold: the lowest probability of a certain pixel
+        on_average: whether confidence may be off by more at single pixels
     """
 
-    def __init__(self, logits: Mosaic, allowed: Tensor | None, threshold: float) -> None:
-        self._logits, self._allowed, self._threshold = logits, allowed, threshold
-        self.cells = Cells.of(logits, CONFIDENCE_ERROR)
+    def __init__(self, logits: Mosaic, allowed: Tensor | None, threshold: float, *, on_average: bool) -> None:
+        self._logits, self._allowed, self._threshold, self._on_average = logits, allowed, threshold, on_average
+        self.cells = Cells.of(logits, CONFIDENCE_ERROR, on_average=on_average)
 
     def winners(self, strip: Strip) -> tuple[Tensor, Tensor]:
         """Returns the winner of each pixel of a strip, int16, and its score, both ``(H, columns)``."""
@@ -88,23 +89,26 @@ class _Painter:
             scores = self._logits.exact(rows[row], column + columns.start, competing)
             won[row, column] = competing.gather(1, scores.argmax(dim=1, keepdim=True))[:, 0]
 
-    def log_confidence(self, strip: Strip, score: Tensor, *, on_average: bool) -> tuple[Tensor, Tensor]:
+    def log_confidence(self, strip: Strip, score: Tensor) -> tuple[Tensor, Tensor]:
         """Returns logarithms of confidence, ``(H, columns)``, and the most by which those of each row are off, ``(H, 1)``."""
         rows = self.cells.rows
-        error = strip.errors[rows.span][:, None]
-        off = error.expm1()
-        if (off.mean() if on_average else off.max()) > CONFIDENCE_ERROR:  # scores change too fast to be interpolated
-            return score.sub_(self._pixel_sums(strip.columns)), torch.zeros_like(error)
+        error = strip.errors[rows.span]
+        exact = too_far_off(error.expm1(), CONFIDENCE_ERROR, on_average=self._on_average)  # scores change too fast there
         node, weights = rows.first[rows.span], _quadratic(rows.place)
         down = torch.stack([weights[step] * strip.sums[:, node + step] for step in range(3)]).sum(dim=0)
-        return torch.addmm(score, down.T, _quadratic(self.cells.columns.place[strip.columns]), alpha=-1), error
+        certainty = torch.addmm(score, down.T, _quadratic(self.cells.columns.place[strip.columns]), alpha=-1)
+        if exact.any():
+            certainty[exact] = score[exact] - self._pixel_sums(exact, strip.columns)
+        return certainty, error.masked_fill(exact, 0)[:, None]
 
-    def _pixel_sums(self, columns: slice) -> Tensor:
-        """Computes the logarithms of the softmax's sums for all pixels of some columns."""
-        part = self._logits.part(slice(None), slice(None), columns)
+    def _pixel_sums(self, rows: Tensor, columns: slice) -> Tensor:
+        """Computes the logarithms of the softmax's sums for all pixels where some rows, a mask, meet some columns."""
+        part = self._logits._replace(
+            row_shares=self._logits.row_shares[:, rows], column_shares=self._logits.column_shares[:, columns]
+        )
         sums = torch.empty(part.image_hw)
-        for rows, inside, scores in part.tiles():
-            sums[rows, inside] = log_sums(scores, dim=1)
+        for tile, inside, scores in part.tiles():
+            sums[tile, inside] = log_sums(scores, dim=1)
         return sums
 
     def uncertain(self, strip: Strip, certainty: Tensor, error: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ third cumulant, so the error is bounded by how far the differences between phras
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,8 +21,10 @@ from fiftyone_resclip.core.kernels.spans import Spans, spans
 
 #: Values that are computed together: few enough for a CPU's cache.
 _VALUES = 2**20
-#: The most cells between two patch centres, along a side: with more, there would hardly be fewer nodes than pixels.
-_MOST_PARTS = 6
+#: The most cells between two patch centres, along a side.
+_MOST_PARTS = 12
+#: With Q phrases, a cell takes as long as the softmax's sums at ``_CELL_PX + _CELL_VALUES / Q`` pixels.
+_CELL_PX, _CELL_VALUES = 15, 1000
 #: Rounding of a score in float32, relative to the phrase's largest.
 _ROUNDING = 1e-5
 #: A phrase whose score is this much below another's has no part in the softmax's sum.
@@ -70,14 +73,15 @@ class Cells(NamedTuple):
     tolerance: float
 
     @classmethod
-    def of(cls, mosaic: Mosaic, error: float) -> Cells:
+    def of(cls, mosaic: Mosaic, limit: float, *, on_average: bool) -> Cells:
         """Divides an image.
 
         Args:
             mosaic: the scores at the size of the result, times the logit scale
-            error: the most by which interpolated logarithms should be off, on average
+            limit: the most by which interpolated logarithms should be off
+            on_average: whether single ones may be off by more
         """
-        parts = _parts(mosaic.patches, error)
+        parts = _parts(mosaic, limit, on_average=on_average)
         rows, columns = spans(mosaic.row_shares, parts), spans(mosaic.column_shares, parts)
         rounding = (_ROUNDING + rows.error + columns.error) * mosaic.patches.abs().amax(dim=(0, 2))
         matters = mosaic.patches.amax(dim=(0, 2)) >= mosaic.patches.amax(dim=1).min() - _NOTHING
@@ -128,11 +132,36 @@ def log_sums(scores: Tensor, dim: int) -> Tensor:
     return (scores - highest).exp_().sum(dim=dim).log_().add_(highest.squeeze(dim))
 
 
-def _parts(patches: Tensor, error: float) -> int:
-    """Returns into how many cells to divide the way from patch to patch; the right number matters only for speed."""
-    moves = [_moves(patches.diff(dim=dim), dim=1) if patches.shape[dim] > 1 else patches.new_zeros(1) for dim in (0, 2)]
-    bound = sum(_CUBIC * factor * float((move**3).mean()) for move, factor in zip(moves, (_LEBESGUE, 1), strict=True))
-    return next((parts for parts in range(1, _MOST_PARTS) if bound <= error * parts**3), _MOST_PARTS)
+def too_far_off(errors: Tensor, limit: float, *, on_average: bool) -> Tensor:
+    """Returns which errors, ``(n,)``, are above the limit; with ``on_average``, the fewest without which their mean is not."""
+    if not on_average:
+        return errors > limit
+    ascending, order = errors.sort()
+    return torch.empty_like(errors, dtype=torch.bool).index_copy_(0, order, ascending.cumsum(0) > limit * len(errors))
+
+
+def _parts(mosaic: Mosaic, limit: float, *, on_average: bool) -> int:
+    """Returns into how many cells to divide the way from patch to patch; the right number matters only for speed.
+
+    With more of them there are more nodes, and fewer pixels at which the softmax's sums can't be interpolated.
+    """
+    tops, bottoms = _neighbours(torch.stack(_neighbours(mosaic.patches.permute(2, 0, 1), dim=0)), dim=2)
+    errors = _interpolation_errors(tops, bottoms).flatten()
+    undivided = len(spans(mosaic.row_shares, 1).first) * len(spans(mosaic.column_shares, 1).first)
+    errors *= min(len(errors) / undivided, 1) ** 1.5  # where windows overlap, cells are smaller than the way from patch to patch
+    cell_px = _CELL_PX + _CELL_VALUES / mosaic.phrases
+
+    def cost(parts: int) -> float:
+        exact = too_far_off(errors / parts**3, limit, on_average=on_average)
+        return cell_px * undivided * parts**2 + math.prod(mosaic.image_hw) * float(exact.float().mean())
+
+    return min(range(1, _MOST_PARTS + 1), key=cost)
+
+
+def _neighbours(values: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Returns all lines but the last, and all but the first; a single line twice."""
+    count = max(values.shape[dim] - 1, 1)
+    return values.narrow(dim, 0, count), values.narrow(dim, values.shape[dim] - count, count)
 
 
 def _interpolation_errors(tops: Tensor, bottoms: Tensor) -> Tensor:
