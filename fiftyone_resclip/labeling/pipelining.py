@@ -1,5 +1,6 @@
 """Reads, computes, encodes and writes batches at the same time, in order, with few batches in memory.
 
+The first batch is a single item, and is written before the second is computed, so that there is soon something to see.
 A stop, by Ctrl-C or by the App, ends the run after the current batch; what was computed by then is still written.
 """
 
@@ -43,7 +44,7 @@ def pipelined(
         encode: encodes one output for writing; in threads
         write: writes a batch; in one thread, batch by batch
         done: called with what ``write`` returned, in order, in the caller's thread; also after the caller stopped
-        batch_size: items per batch
+        batch_size: items per batch after the first
         threads: number of threads for reading, and for encoding
         ahead (2): number of batches that may be read ahead, and that may wait to be written
         initializer (None): called once in each thread, before its first work
@@ -56,9 +57,9 @@ def pipelined(
         writing are raised, too
     """
     reading, encoding, writing = (ThreadPoolExecutor(workers, initializer=initializer) for workers in (threads, threads, 1))
-    batches = (items[start : start + batch_size] for start in range(0, len(items), batch_size))
-    begun = ((batch, [reading.submit(read, item) for item in batch]) for batch in batches)
-    to_compute, to_write = deque(islice(begun, ahead)), deque[Future[Result]]()
+    batches = (items[max(start, 0) : start + batch_size] for start in range(1 - batch_size, len(items), batch_size))
+    begun = ((batch, [reading.submit(read, item) for item in batch]) for batch in batches if batch)
+    to_compute, to_write, has_shown = deque(islice(begun, ahead)), deque[Future[Result]](), False
     try:
         while to_compute:
             batch, inputs = to_compute.popleft()
@@ -66,8 +67,9 @@ def pipelined(
             to_compute.extend(islice(begun, 1))
             encoded = [encoding.submit(encode, *pair) for pair in zip(batch, compute(ready), strict=True)]
             to_write.append(writing.submit(lambda futures: write([future.result() for future in futures]), encoded))
-            while to_write and (to_write[0].done() or len(to_write) > ahead):
+            while to_write and (not has_shown or to_write[0].done() or len(to_write) > ahead):
                 done(to_write.popleft().result())
+                has_shown = True
                 yield
         while to_write:
             done(to_write.popleft().result())

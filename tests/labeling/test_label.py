@@ -30,7 +30,7 @@ def test_a_view_is_labelled_and_the_rest_left_alone(
     seen: list[int] = []
     report = label(dataset[1:4], fast_model, "pred", output_dir=output_dir, batch_size=2, progress=lambda r: seen.append(r.done))
     assert (report.total, report.labelled, report.skipped, report.failures) == (3, 3, 0, {})
-    assert seen == [0, 2, 3]
+    assert seen == [0, 1, 3]
     assert [s.pred is not None for s in dataset] == [False, True, True, True, False]
     for sample in dataset.exists("pred"):
         assert sample.pred.get_mask().dtype == np.uint8
@@ -41,11 +41,11 @@ def test_a_view_is_labelled_and_the_rest_left_alone(
 def test_what_was_done_is_kept_when_the_run_stops_and_not_done_again(make_dataset: MakeDataset, fast_model: ResCLIPModel) -> None:
     dataset = make_dataset(9)
     run = iter_label(dataset, fast_model, "pred", batch_size=2)
-    next(run)
-    next(run)
+    for _ in range(3):
+        next(run)
     run.close()  # as a user's cancel does
     kept = {s.id: s.pred.id for s in dataset.exists("pred")}
-    assert len(kept) in (2, 4, 6)  # what was yielded, and what was under way
+    assert len(kept) in (3, 5, 7)  # what was yielded, and what was under way
     report = label(dataset, fast_model, "pred", overwrite=False, progress=False)
     assert (report.total, report.labelled, report.skipped) == (9 - len(kept), 9 - len(kept), len(kept))
     assert {s.id: s.pred.id for s in dataset}.items() >= kept.items()
@@ -65,9 +65,9 @@ def test_a_run_that_stops_names_every_file_that_it_could_not_read(
     for path in broken:
         Path(path).write_bytes(b"nothing")
     run = iter_label(dataset, fast_model, "pred", batch_size=2)
-    next(run)
-    report = next(run)
+    reports = [next(run) for _ in range(3)]
     run.close()
+    report = reports[-1]
     assert report.labelled == 2
     assert set(report.failures) == {path for path in broken if path in caplog.text}
     assert len(report.failures) >= 4

@@ -45,7 +45,7 @@ class Steps:
 def test_every_item_goes_through_all_steps_in_order() -> None:
     steps = Steps()
     assert len(list(steps.run(7))) == 4
-    assert steps.done == steps.written == [["0:1", "1:11"], ["2:21", "3:31"], ["4:41", "5:51"], ["6:61"]]
+    assert steps.done == steps.written == [["0:1"], ["1:11", "2:21"], ["3:31", "4:41"], ["5:51", "6:61"]]
     assert list(steps.run(0)) == []
 
 
@@ -74,34 +74,40 @@ def test_the_next_batches_are_read_while_one_is_computed_and_no_more_than_that()
 
     def read(item: int) -> int:
         steps.read(item)
-        if item == 5:
+        if item == 4:
             third_batch_read.set()
         return item
 
     def compute(inputs: list[int]) -> Sequence[int]:
-        if inputs == [0, 1]:
+        if inputs == [0]:
             assert third_batch_read.wait(WAIT_SECONDS)
-            assert max(steps.read_items) == 5  # two batches ahead, not the fourth
+            assert max(steps.read_items) == 4  # two batches ahead, not the fourth
         return steps.compute(inputs)
 
-    assert len(list(steps.run(20, read=read, compute=compute))) == 10
+    assert len(list(steps.run(20, read=read, compute=compute))) == 11
 
 
 def test_a_batch_is_written_while_the_next_are_computed_and_no_more_than_two_wait() -> None:
     steps = Steps()
-    second_computed = threading.Event()
+    third_computed = threading.Event()
 
     def compute(inputs: list[int]) -> Sequence[int]:
-        if len(steps.computed) == 1:
-            second_computed.set()
+        if len(steps.computed) == 2:
+            third_computed.set()
         return steps.compute(inputs)
 
     def write(encoded: list[str]) -> list[str]:
-        assert second_computed.wait(WAIT_SECONDS)
+        assert not steps.written or third_computed.wait(WAIT_SECONDS)
         assert len(steps.computed) - len(steps.written) <= 4  # this one, two waiting, one just computed
         return steps.write(encoded)
 
-    assert len(list(steps.run(20, compute=compute, write=write))) == 10
+    assert len(list(steps.run(20, compute=compute, write=write))) == 11
+
+
+def test_the_first_item_is_done_before_another_is_computed() -> None:
+    steps = Steps()
+    next(steps.run(20, batch_size=8))
+    assert (steps.computed, steps.done) == ([[0]], [["0:1"]])
 
 
 def test_stopping_keeps_what_was_computed_and_leaves_no_thread() -> None:
@@ -117,20 +123,21 @@ def test_stopping_keeps_what_was_computed_and_leaves_no_thread() -> None:
 
 def test_a_batch_that_can_not_be_written_is_an_error_even_after_stopping() -> None:
     before = threading.active_count()
-    steps, second_computed = Steps(), threading.Event()
+    steps, third_computed = Steps(), threading.Event()
 
     def compute(inputs: list[int]) -> Sequence[int]:
-        if steps.computed:
-            second_computed.set()
+        if len(steps.computed) == 2:
+            third_computed.set()
         return steps.compute(inputs)
 
     def write(encoded: list[str]) -> list[str]:
-        if steps.written:
+        if len(steps.written) == 2:
             raise OSError("the disk is full")
-        assert second_computed.wait(WAIT_SECONDS)
+        assert not steps.written or third_computed.wait(WAIT_SECONDS)
         return steps.write(encoded)
 
     run = steps.run(40, compute=compute, write=write)
+    next(run)
     next(run)
     with pytest.raises(OSError, match="the disk is full"):
         run.close()
@@ -143,12 +150,12 @@ def test_an_error_arrives_and_what_was_computed_before_is_written(step: str) -> 
     steps = Steps()
 
     def failing(*arguments: Any) -> Any:
-        if any("8" in str(argument) for argument in arguments):  # in the fifth of ten batches
+        if any("8" in str(argument) for argument in arguments):  # in the fifth of eleven batches
             raise OSError("the disk is full")
         return getattr(steps, step)(*arguments)
 
     with pytest.raises(OSError, match="the disk is full"):
         list(steps.run(20, **{step: failing}))
-    assert steps.written[:4] == [["0:1", "1:11"], ["2:21", "3:31"], ["4:41", "5:51"], ["6:61", "7:71"]]
+    assert steps.written[:4] == [["0:1"], ["1:11", "2:21"], ["3:31", "4:41"], ["5:51", "6:61"]]
     assert steps.done == steps.written
     assert threading.active_count() == before
