@@ -13,7 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from fiftyone_resclip.core.labels import LabelMap
-from fiftyone_resclip.errors import counted
+from fiftyone_resclip.errors import StorageError, counted
 from fiftyone_resclip.evidence.clues import Clues
 from fiftyone_resclip.fields import companions, masks
 from fiftyone_resclip.fields.class_counts import count_classes
@@ -196,9 +196,13 @@ class _Writer:
             return outcome
         self.current.refuse_misplaced()
         found = outcome._replace(labels=outcome.labels.cpu(), confidence=outcome.confidence.cpu())
-        with storing(self.current.output_dir):
-            mask = masks.to_segmentation(found, len(self.names), self.current.path(sample_id), self._allow)
-            return sample_id, {self.current.label_field: mask, **self._beside(sample_id, found)}
+        try:
+            with storing(self.current.output_dir):
+                mask = masks.to_segmentation(found, len(self.names), self.current.path(sample_id), self._allow)
+                return sample_id, {self.current.label_field: mask, **self._beside(sample_id, found)}
+        except StorageError:
+            self.current.refuse_misplaced()  # the folder may have gone just now
+            raise
 
     def _beside(self, sample_id: str, found: LabelMap) -> Labels:
         """Makes what is wanted beside the mask."""

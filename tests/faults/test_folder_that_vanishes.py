@@ -11,6 +11,7 @@ import pytest
 
 import fiftyone_resclip as resclip
 from fiftyone_resclip.errors import StorageError
+from fiftyone_resclip.fields import masks
 from fiftyone_resclip.labeling.label import iter_label, label
 from fiftyone_resclip.model import ResCLIPModel, load_model
 
@@ -45,6 +46,15 @@ def test_a_folder_that_is_removed_is_not_created_anew(
     report = label(dataset, model, "pred", output_dir=folder)
     assert (report.labelled, report.skipped) == (12, 0)
     assert sorted(map(str, folder.rglob("*.png"))) == sorted(dataset.values("pred.mask_path"))
+
+
+def test_a_folder_that_goes_just_before_a_file_is_written_is_noticed(
+    make_dataset: MakeDataset, tmp_path: Path, model: ResCLIPModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # called between the check of the folder and the write
+    monkeypatch.setattr(masks, "_remove_leftovers", lambda *_: shutil.rmtree(tmp_path / "masks"))
+    with pytest.raises(StorageError, match="must stay while masks are written to it, but it is missing or was replaced"):
+        label(make_dataset(1), model, "pred", output_dir=tmp_path / "masks")
 
 
 def test_files_that_are_gone_at_the_end_are_not_called_labelled(
