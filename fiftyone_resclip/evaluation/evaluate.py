@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from fiftyone_resclip.checks import check_switch
-from fiftyone_resclip.errors import DatasetError
 from fiftyone_resclip.evaluation.matching import match_classes
 from fiftyone_resclip.evaluation.method import SemanticEvaluationConfig
 from fiftyone_resclip.evaluation.results import SemanticEvaluationResults
@@ -67,8 +66,6 @@ def evaluate(
     """
     checked_collection(samples)
     check_switch("overwrite", overwrite)
-    if pred_field == gt_field:
-        raise DatasetError(f"prediction and ground truth must be two fields of masks, but both are {gt_field!r}; choose another")
     settings = EvaluationSettings(ignore_index, mapping, include_background, boundary, compute_dice)
     match_classes(samples, pred_field, gt_field, ignore_index, mapping)  # our messages are clearer than FiftyOne's
     results: SemanticEvaluationResults = samples.evaluate_segmentations(

@@ -101,6 +101,10 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
             DatasetError: as in :func:`fiftyone_resclip.evaluate`
         """
         config = self.config
+        if config.pred_field == config.gt_field:
+            raise DatasetError(
+                f"prediction and ground truth must be two fields of masks, but both are {config.gt_field!r}; choose another"
+            )
         match = match_classes(
             samples, config.pred_field, config.gt_field, config.ignore_index, config.mapping, mask_targets=mask_targets
         )
@@ -115,6 +119,12 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
         if not total.images:
             why = next(iter(total.without_truth.values()), "the collection is empty")
             raise DatasetError(f"no sample has a readable mask in {config.gt_field!r}, so nothing can be evaluated: {why}")
+        if not total.confusion.any():
+            raise DatasetError(
+                f"some pixel of {config.gt_field!r} must have a class, but {sum(total.unnamed.values())} of {total.void} "
+                f"have values without a name, and the others are void (ignore_index={config.ignore_index}); "
+                "name the values in mask_targets"
+            )
         results = SemanticEvaluationResults.of(samples, config, eval_key, total, backend=self)
         if eval_key is not None:  # only now, because an earlier run under the key must survive if this one fails
             self._store(samples, eval_key, self._named(values, eval_key), results)

@@ -92,9 +92,11 @@ def test_fields_that_can_not_be_evaluated_are_refused(make: Make, break_it: Any,
         evaluate(dataset, "pred", "gt")
 
 
-def test_a_field_is_not_its_own_truth(make: Make) -> None:
-    with pytest.raises(DatasetError, match="must be two fields of masks, but both are 'gt'"):
-        evaluate(make([([[1]], [[1]])], {1: "a"}, {1: "a"}), "gt", "gt")
+def test_truth_without_a_class_is_refused(make: Make) -> None:
+    dataset = make([([[255, 255, 7]], [[1, 1, 1]])], {1: "a"}, {1: "a"})
+    with pytest.raises(DatasetError, match=r"1 of 3 have values without a name, and the others are void \(ignore_index=255\)"):
+        evaluate(dataset, "pred", "gt", eval_key="first")
+    assert not dataset.list_evaluations()
 
 
 def test_the_perfect_second_sample_scores_dice_one(make: Make) -> None:

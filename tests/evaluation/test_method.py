@@ -42,6 +42,11 @@ def test_it_runs_by_class_and_by_name(dataset: fo.Dataset, method: Any) -> None:
     assert dataset.get_evaluation_info("ev").config.method == "resclip"
 
 
+def test_a_field_is_not_its_own_truth(dataset: fo.Dataset) -> None:
+    with pytest.raises(DatasetError, match="must be two fields of masks, but both are 'gt'"):
+        dataset.evaluate_segmentations("gt", "gt", method="resclip")
+
+
 def test_the_targets_can_be_given_as_with_fiftyones_own(dataset: fo.Dataset) -> None:
     dataset.mask_targets = {}
     result = dataset.evaluate_segmentations("pred", "gt", method="resclip", mask_targets={1: "x", 2: "y"})
