@@ -4,7 +4,7 @@
 FiftyOne, as the App's server has, and that finds no remembered texts. ViT-B/16 has random weights, in a folder as open_clip
 saves them.
 
-- segment: until the first masks are saved, of four photographs of two megapixels and three classes
+- segment: until the first mask is saved, of four photographs of two megapixels and three classes
 - words: until there is the mask of one of these photographs
 - cold: the first time, so that the weights are loaded, too; warm: a second field, or one word more
 """
