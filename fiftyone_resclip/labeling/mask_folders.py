@@ -11,7 +11,7 @@ import fiftyone as fo
 import numpy as np
 from numpy.typing import NDArray
 
-from fiftyone_resclip.errors import DatasetError, counted
+from fiftyone_resclip.errors import DatasetError, ImageError, counted
 from fiftyone_resclip.fields import schema
 from fiftyone_resclip.fields.masks import read_mask
 from fiftyone_resclip.fields.names import checked_field
@@ -91,7 +91,13 @@ def _check_values(paths: list[Path], targets: Mapping[int, str]) -> None:
 
 
 def _read(path: Path) -> NDArray[np.integer]:
-    return read_mask(fo.Segmentation(mask_path=str(path.absolute())))
+    try:
+        return read_mask(fo.Segmentation(mask_path=str(path.absolute())))
+    except ImageError as error:
+        raise ImageError(
+            f"{error}; if the colours stand for classes, set the field yourself, to fo.Segmentation(mask_path=...), and "
+            "dataset.mask_targets to the names by colour, such as {'#ff0000': 'road'}"
+        ) from error
 
 
 def _written(folder: Path) -> dict[int, str]:

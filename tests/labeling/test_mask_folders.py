@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 import fiftyone_resclip as resclip
-from fiftyone_resclip.errors import DatasetError
+from fiftyone_resclip.errors import DatasetError, ImageError
+from fiftyone_resclip.labeling.label import label
+from fiftyone_resclip.model import load_model
 
 
 def test_values_may_be_text_as_in_json_and_masks_that_are_there_stay(
@@ -28,3 +30,17 @@ def test_values_may_be_text_as_in_json_and_masks_that_are_there_stay(
         with pytest.raises(DatasetError, match="targets must give a class name by mask value, such as .*, but got"):
             resclip.add_masks(dataset, "other", tmp_path, wrong)
     assert "other" not in dataset.get_field_schema()
+
+
+def test_masks_in_colour_are_refused_with_a_way_out(make_dataset: Callable[..., fo.Dataset], tmp_path: Path) -> None:
+    dataset, folder = make_dataset(1), tmp_path / "drawn"
+    folder.mkdir()
+    height, width = np.asarray(Image.open(dataset.first().filepath)).shape[:2]
+    path = folder / Path(dataset.first().filepath).with_suffix(".png").name
+    Image.new("RGB", (width, height), "#ff0000").save(path)
+    with pytest.raises(ImageError, match="set the field yourself, to fo.Segmentation.*such as {'#ff0000': 'road'}"):
+        resclip.add_masks(dataset, "drawn", folder, {1: "road"})
+    dataset.set_values("drawn", [fo.Segmentation(mask_path=str(path))])
+    dataset.mask_targets["drawn"] = {"#ff0000": "road"}
+    label(dataset, load_model("resclip-tiny", ["road", "sky"], device="cpu"), "pred", progress=False)
+    assert set(resclip.evaluate(dataset, "pred", "drawn").iou) == {"road"}
