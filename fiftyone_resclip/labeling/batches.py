@@ -161,6 +161,7 @@ def batches(
         done=report.add,
         batch_size=batch_size or model.images_at_once,
         threads=threads,
+        first_alone=True,
         initializer=_compute_alone,
     )
     with closing(steps):
@@ -201,7 +202,7 @@ class _Writer:
                 mask = masks.to_segmentation(found, len(self.names), self.current.path(sample_id), self._allow)
                 return sample_id, {self.current.label_field: mask, **self._beside(sample_id, found)}
         except StorageError:
-            self.current.refuse_misplaced()  # the folder may have gone just now
+            self.current.refuse_misplaced()  # the folder may have disappeared in the meantime
             raise
 
     def _beside(self, sample_id: str, found: LabelMap) -> Labels:

@@ -1,13 +1,12 @@
 """Reads, computes, encodes and writes batches at the same time, in order, with few batches in memory.
 
-The first batch is a single item, and is written before the second is computed, so that there is soon something to see.
 A stop, by Ctrl-C or by the App, ends the run after the current batch; what was computed by then is still written.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -30,6 +29,7 @@ def pipelined(
     batch_size: int,
     threads: int,
     ahead: int = 2,
+    first_alone: bool = False,
     initializer: Callable[[], object] | None = None,
 ) -> Generator[None, None, None]:
     """Runs batches through four steps that overlap.
@@ -44,9 +44,11 @@ def pipelined(
         encode: encodes one output for writing; in threads
         write: writes a batch; in one thread, batch by batch
         done: called with what ``write`` returned, in order, in the caller's thread; also after the caller stopped
-        batch_size: items per batch after the first
+        batch_size: items per batch
         threads: number of threads for reading, and for encoding
         ahead (2): number of batches that may be read ahead, and that may wait to be written
+        first_alone (False): whether the first item is a batch of its own, written before the second batch is computed, so that
+            there is something to see soon
         initializer (None): called once in each thread, before its first work
 
     Yields:
@@ -57,9 +59,15 @@ def pipelined(
         writing are raised, too
     """
     reading, encoding, writing = (ThreadPoolExecutor(workers, initializer=initializer) for workers in (threads, threads, 1))
-    batches = (items[max(start, 0) : start + batch_size] for start in range(1 - batch_size, len(items), batch_size))
-    begun = ((batch, [reading.submit(read, item) for item in batch]) for batch in batches if batch)
-    to_compute, to_write, has_shown = deque(islice(begun, ahead)), deque[Future[Result]](), False
+    batches = _batches(items, batch_size, first_alone=first_alone)
+    begun = ((batch, [reading.submit(read, item) for item in batch]) for batch in batches)
+    to_compute, to_write, waits = deque(islice(begun, ahead)), deque[Future[Result]](), first_alone
+
+    def finish() -> None:
+        result = to_write[0].result()  # stays in line while we wait, or it would be forgotten if Ctrl-C comes now
+        to_write.popleft()
+        done(result)
+
     try:
         while to_compute:
             batch, inputs = to_compute.popleft()
@@ -67,16 +75,16 @@ def pipelined(
             to_compute.extend(islice(begun, 1))
             encoded = [encoding.submit(encode, *pair) for pair in zip(batch, compute(ready), strict=True)]
             to_write.append(writing.submit(lambda futures: write([future.result() for future in futures]), encoded))
-            while to_write and (not has_shown or to_write[0].done() or len(to_write) > ahead):
-                done(to_write.popleft().result())
-                has_shown = True
+            while to_write and (waits or to_write[0].done() or len(to_write) > ahead):
+                waits = False
+                finish()
                 yield
         while to_write:
-            done(to_write.popleft().result())
+            finish()
             yield
     except GeneratorExit:
         while to_write:
-            done(to_write.popleft().result())
+            finish()
         raise
     finally:
         reading.shutdown(cancel_futures=True)
@@ -85,3 +93,10 @@ def pipelined(
         for written in to_write:  # a step failed: batches that were written still count
             if written.exception() is None:
                 done(written.result())
+
+
+def _batches(items: Sequence[Item], size: int, *, first_alone: bool) -> Iterator[Sequence[Item]]:
+    if first_alone and items:
+        yield items[:1]
+    for start in range(int(first_alone), len(items), size):
+        yield items[start : start + size]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -45,7 +46,7 @@ class Steps:
 def test_every_item_goes_through_all_steps_in_order() -> None:
     steps = Steps()
     assert len(list(steps.run(7))) == 4
-    assert steps.done == steps.written == [["0:1"], ["1:11", "2:21"], ["3:31", "4:41"], ["5:51", "6:61"]]
+    assert steps.done == steps.written == [["0:1", "1:11"], ["2:21", "3:31"], ["4:41", "5:51"], ["6:61"]]
     assert list(steps.run(0)) == []
 
 
@@ -74,40 +75,60 @@ def test_the_next_batches_are_read_while_one_is_computed_and_no_more_than_that()
 
     def read(item: int) -> int:
         steps.read(item)
-        if item == 4:
+        if item == 5:
             third_batch_read.set()
         return item
 
     def compute(inputs: list[int]) -> Sequence[int]:
-        if inputs == [0]:
+        if inputs == [0, 1]:
             assert third_batch_read.wait(WAIT_SECONDS)
-            assert max(steps.read_items) == 4  # two batches ahead, not the fourth
+            assert max(steps.read_items) == 5  # two batches ahead, not the fourth
         return steps.compute(inputs)
 
-    assert len(list(steps.run(20, read=read, compute=compute))) == 11
+    assert len(list(steps.run(20, read=read, compute=compute))) == 10
 
 
 def test_a_batch_is_written_while_the_next_are_computed_and_no_more_than_two_wait() -> None:
     steps = Steps()
-    third_computed = threading.Event()
+    second_computed = threading.Event()
 
     def compute(inputs: list[int]) -> Sequence[int]:
-        if len(steps.computed) == 2:
-            third_computed.set()
+        if len(steps.computed) == 1:
+            second_computed.set()
         return steps.compute(inputs)
 
     def write(encoded: list[str]) -> list[str]:
-        assert not steps.written or third_computed.wait(WAIT_SECONDS)
+        assert second_computed.wait(WAIT_SECONDS)
         assert len(steps.computed) - len(steps.written) <= 4  # this one, two waiting, one just computed
         return steps.write(encoded)
 
-    assert len(list(steps.run(20, compute=compute, write=write))) == 11
+    assert len(list(steps.run(20, compute=compute, write=write))) == 10
 
 
-def test_the_first_item_is_done_before_another_is_computed() -> None:
+@pytest.mark.parametrize("count", [0, 1, 2, 20])
+def test_the_first_item_may_be_written_before_another_is_computed(count: int) -> None:
     steps = Steps()
-    next(steps.run(20, batch_size=8))
-    assert (steps.computed, steps.done) == ([[0]], [["0:1"]])
+    run = steps.run(count, batch_size=8, first_alone=True)
+    if count:
+        next(run)
+        assert (steps.computed, steps.done) == ([[0]], [["0:1"]])
+    list(run)
+    assert [len(batch) for batch in steps.done] == {0: [], 1: [1], 2: [1, 1], 20: [1, 8, 8, 3]}[count]
+    assert [item for batch in steps.done for item in batch] == [f"{item}:{10 * item + 1}" for item in range(count)]
+
+
+def test_a_batch_counts_that_was_written_while_ctrl_c_ended_the_wait_for_it() -> None:
+    steps = Steps()
+
+    def write(encoded: list[str]) -> list[str]:
+        threading.Event().wait(0.3)  # until the main thread waits
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        threading.Event().wait(0.3)
+        return steps.write(encoded)
+
+    with pytest.raises(KeyboardInterrupt):
+        next(steps.run(2, write=write))
+    assert steps.done == steps.written == [["0:1", "1:11"]]
 
 
 def test_stopping_keeps_what_was_computed_and_leaves_no_thread() -> None:
@@ -123,21 +144,20 @@ def test_stopping_keeps_what_was_computed_and_leaves_no_thread() -> None:
 
 def test_a_batch_that_can_not_be_written_is_an_error_even_after_stopping() -> None:
     before = threading.active_count()
-    steps, third_computed = Steps(), threading.Event()
+    steps, second_computed = Steps(), threading.Event()
 
     def compute(inputs: list[int]) -> Sequence[int]:
-        if len(steps.computed) == 2:
-            third_computed.set()
+        if steps.computed:
+            second_computed.set()
         return steps.compute(inputs)
 
     def write(encoded: list[str]) -> list[str]:
-        if len(steps.written) == 2:
+        if steps.written:
             raise OSError("the disk is full")
-        assert not steps.written or third_computed.wait(WAIT_SECONDS)
+        assert second_computed.wait(WAIT_SECONDS)
         return steps.write(encoded)
 
     run = steps.run(40, compute=compute, write=write)
-    next(run)
     next(run)
     with pytest.raises(OSError, match="the disk is full"):
         run.close()
@@ -150,12 +170,12 @@ def test_an_error_arrives_and_what_was_computed_before_is_written(step: str) -> 
     steps = Steps()
 
     def failing(*arguments: Any) -> Any:
-        if any("8" in str(argument) for argument in arguments):  # in the fifth of eleven batches
+        if any("8" in str(argument) for argument in arguments):  # in the fifth of ten batches
             raise OSError("the disk is full")
         return getattr(steps, step)(*arguments)
 
     with pytest.raises(OSError, match="the disk is full"):
         list(steps.run(20, **{step: failing}))
-    assert steps.written[:4] == [["0:1"], ["1:11", "2:21"], ["3:31", "4:41"], ["5:51", "6:61"]]
+    assert steps.written[:4] == [["0:1", "1:11"], ["2:21", "3:31"], ["4:41", "5:51"], ["6:61", "7:71"]]
     assert steps.done == steps.written
     assert threading.active_count() == before

@@ -145,8 +145,8 @@ def _parts(mosaic: Mosaic, limit: float, *, on_average: bool) -> int:
 
     With more of them there are more nodes, and fewer pixels at which the softmax's sums can't be interpolated.
     """
-    tops, bottoms = _neighbours(torch.stack(_neighbours(mosaic.patches.permute(2, 0, 1), dim=0)), dim=2)
-    errors = _interpolation_errors(tops, bottoms).flatten()
+    sides = (torch.stack(pair)[:, None] for pair in zip(*_neighbours(mosaic.patches.permute(2, 0, 1), dim=0), strict=True))
+    errors = torch.cat([_interpolation_errors(*_neighbours(side, dim=2)).flatten() for side in sides])
     undivided = len(spans(mosaic.row_shares, 1).first) * len(spans(mosaic.column_shares, 1).first)
     errors *= min(len(errors) / undivided, 1) ** 1.5  # where windows overlap, cells are smaller than the way from patch to patch
     cell_px = _CELL_PX + _CELL_VALUES / mosaic.phrases
