@@ -31,7 +31,7 @@ class Case:
         photo_hw: height and width of the photograph and of its mask
         mode: a key of :data:`fiftyone_resclip.presets.MODES`
         phrases: number of made-up classes of one phrase each, in place of the preset's; 0 for the preset's own
-        is_textured: whether the image is :func:`texture` and no scene
+        is_textured: whether the image is :func:`texture` instead of a scene
     """
 
     preset_name: str
@@ -116,7 +116,6 @@ CASES: Mapping[str, Case] = {
         for name, case in _FULL.items()
     },
     **_LARGE,
-    **{f"{name}-fast": replace(case, mode="fast") for name, case in _LARGE.items()},
     **_TEXTURED,
-    **{f"{name}-fast": replace(case, mode="fast") for name, case in _TEXTURED.items()},
+    **{f"{name}-fast": replace(case, mode="fast") for name, case in {**_LARGE, **_TEXTURED}.items()},
 }

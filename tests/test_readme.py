@@ -99,9 +99,11 @@ def test_the_guide_says_how_many_images_were_labelled() -> None:
 
 def test_the_guide_says_how_long_the_first_mask_takes() -> None:
     ratio, told = measured("latency.json")["over_open_clip_alone"], " ".join(GUIDE.split())
-    assert f"the first mask of 2-megapixel photographs {ratio['segment, cold']:.2f} times as long" in told
+    assert f"the first mask of 2-megapixel photographs after {ratio['segment, cold']:.2f} times the time" in told
     assert f"a second field has its first mask after {ratio['segment, warm']:.2f} of that time" in told
-    assert f"*Words* shows a mask after {ratio['words, cold']:.2f}, and one more word after {ratio['words, warm']:.2f}" in told
+    assert (
+        f"*Words* shows a mask after {ratio['words, cold']:.2f}, and with one more word after {ratio['words, warm']:.2f}" in told
+    )
 
 
 def test_the_guide_says_how_time_and_memory_grow() -> None:

@@ -61,7 +61,7 @@ def evaluate(
 
     Raises:
         DatasetError: if a field is missing, has another type or no mask targets, the fields share no class, the mapping has an
-            unknown name, the key is taken, or no sample has a readable ground truth
+            unknown name, both fields are the same, the key is taken, or no pixel of a readable ground truth has a class
         ConfigError: if a setting is out of range
     """
     checked_collection(samples)

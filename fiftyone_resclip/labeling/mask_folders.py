@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def add_masks(samples: Any, field: str, folder: str | Path, targets: Mapping[int
         number of masks that were added
 
     Raises:
-        DatasetError: if no file is named like an image, class names are missing, or the field holds something else
+        DatasetError: if no file is named like an image, class names are missing, masks have colours, or the field holds
+            something else
         ImageError: if a mask can't be read
     """
     folder = Path(folder).expanduser()
@@ -91,13 +93,17 @@ def _check_values(paths: list[Path], targets: Mapping[int, str]) -> None:
 
 
 def _read(path: Path) -> NDArray[np.integer]:
+    label = fo.Segmentation(mask_path=str(path.absolute()))
     try:
-        return read_mask(fo.Segmentation(mask_path=str(path.absolute())))
+        return read_mask(label)
     except ImageError as error:
-        raise ImageError(
-            f"{error}; if the colours stand for classes, set the field yourself, to fo.Segmentation(mask_path=...), and "
-            "dataset.mask_targets to the names by colour, such as {'#ff0000': 'road'}"
-        ) from error
+        with suppress(ImageError):
+            read_mask(label, colours=True)
+            raise DatasetError(
+                f"{error}; for colours that stand for classes, set the field yourself, to fo.Segmentation(mask_path=...), and "
+                "dataset.mask_targets[field] to the names by colour, such as {'#ff0000': 'road'}"
+            ) from error
+        raise
 
 
 def _written(folder: Path) -> dict[int, str]:

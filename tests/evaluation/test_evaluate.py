@@ -93,10 +93,11 @@ def test_fields_that_can_not_be_evaluated_are_refused(make: Make, break_it: Any,
 
 
 def test_truth_without_a_class_is_refused(make: Make) -> None:
-    dataset = make([([[255, 255, 7]], [[1, 1, 1]])], {1: "a"}, {1: "a"})
-    with pytest.raises(DatasetError, match=r"1 of 3 have values without a name, and the others are void \(ignore_index=255\)"):
-        evaluate(dataset, "pred", "gt", eval_key="first")
-    assert not dataset.list_evaluations()
+    for truth, why in ([[255, 255]], "ignore_index is 255"), ([[255, 7]], "give the values a name in mask_targets: 7"):
+        dataset = make([(truth, [[1, 1]])], {1: "a"}, {1: "a"})
+        with pytest.raises(DatasetError, match=f"but all 2 are void; {why}"):
+            evaluate(dataset, "pred", "gt", eval_key="first")
+        assert not dataset.list_evaluations()
 
 
 def test_the_perfect_second_sample_scores_dice_one(make: Make) -> None:

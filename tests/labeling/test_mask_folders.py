@@ -38,8 +38,13 @@ def test_masks_in_colour_are_refused_with_a_way_out(make_dataset: Callable[..., 
     height, width = np.asarray(Image.open(dataset.first().filepath)).shape[:2]
     path = folder / Path(dataset.first().filepath).with_suffix(".png").name
     Image.new("RGB", (width, height), "#ff0000").save(path)
-    with pytest.raises(ImageError, match="set the field yourself, to fo.Segmentation.*such as {'#ff0000': 'road'}"):
+    with pytest.raises(DatasetError, match="set the field yourself, to fo.Segmentation.*such as {'#ff0000': 'road'}"):
         resclip.add_masks(dataset, "drawn", folder, {1: "road"})
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ImageError) as broken:
+        resclip.add_masks(dataset, "drawn", folder, {1: "road"})
+    assert "colours that stand" not in str(broken.value)
+    Image.new("RGB", (width, height), "#ff0000").save(path)
     dataset.set_values("drawn", [fo.Segmentation(mask_path=str(path))])
     dataset.mask_targets["drawn"] = {"#ff0000": "road"}
     label(dataset, load_model("resclip-tiny", ["road", "sky"], device="cpu"), "pred", progress=False)

@@ -16,7 +16,8 @@ from fiftyone_resclip.core.kernels.cells import Cells, Strip, log_sums, too_far_
 from fiftyone_resclip.core.kernels.mosaic import Mosaic
 from fiftyone_resclip.core.labels import LabelMap, add_confidence, likeliest, no_confidence
 
-#: The most by which confidence is off: that of each pixel, or with ``mean_only`` the mean.
+#: The most by which confidence is off: that of each pixel, or with ``mean_only`` the mean of all. The mean of a class on a tenth
+#: of the pixels may then be off by ten times as much.
 CONFIDENCE_ERROR = 1e-3
 
 #: Rounding of a logarithm in float32, however small the scores are.
@@ -103,9 +104,7 @@ class _Painter:
 
     def _pixel_sums(self, rows: Tensor, columns: slice) -> Tensor:
         """Computes the logarithms of the softmax's sums for all pixels where some rows, a mask, meet some columns."""
-        part = self._logits._replace(
-            row_shares=self._logits.row_shares[:, rows], column_shares=self._logits.column_shares[:, columns]
-        )
+        part = self._logits.part(slice(None), rows, columns)
         sums = torch.empty(part.image_hw)
         for tile, inside, scores in part.tiles():
             sums[tile, inside] = log_sums(scores, dim=1)

@@ -133,7 +133,16 @@ def log_sums(scores: Tensor, dim: int) -> Tensor:
 
 
 def too_far_off(errors: Tensor, limit: float, *, on_average: bool) -> Tensor:
-    """Returns which errors, ``(n,)``, are above the limit; with ``on_average``, the fewest without which their mean is not."""
+    """Returns which errors must become 0 so that none is above the limit, or with ``on_average``, the mean of all is not.
+
+    Args:
+        errors: ``(n,)``
+        limit: the most that is allowed
+        on_average: whether single ones may be larger; then it returns as few as possible, the largest
+
+    Returns:
+        ``(n,)`` bool
+    """
     if not on_average:
         return errors > limit
     ascending, order = errors.sort()
@@ -148,7 +157,7 @@ def _parts(mosaic: Mosaic, limit: float, *, on_average: bool) -> int:
     sides = (torch.stack(pair)[:, None] for pair in zip(*_neighbours(mosaic.patches.permute(2, 0, 1), dim=0), strict=True))
     errors = torch.cat([_interpolation_errors(*_neighbours(side, dim=2)).flatten() for side in sides])
     undivided = len(spans(mosaic.row_shares, 1).first) * len(spans(mosaic.column_shares, 1).first)
-    errors *= min(len(errors) / undivided, 1) ** 1.5  # where windows overlap, cells are smaller than the way from patch to patch
+    errors *= min(len(errors) / undivided, 1) ** 1.5  # a guess: cells are smaller than the way from patch to patch
     cell_px = _CELL_PX + _CELL_VALUES / mosaic.phrases
 
     def cost(parts: int) -> float:
@@ -159,7 +168,7 @@ def _parts(mosaic: Mosaic, limit: float, *, on_average: bool) -> int:
 
 
 def _neighbours(values: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Returns all lines but the last, and all but the first; a single line twice."""
+    """Returns all lines but the last, and all but the first; if there is only one line, that line twice."""
     count = max(values.shape[dim] - 1, 1)
     return values.narrow(dim, 0, count), values.narrow(dim, values.shape[dim] - count, count)
 

@@ -54,8 +54,8 @@ class Mosaic(NamedTuple):
         """Multiplies all scores; only patch scores are computed, not those of every pixel."""
         return self._replace(patches=self.patches * factor)
 
-    def part(self, phrases: slice, rows: slice, columns: slice) -> Mosaic:
-        """Returns the scores of some phrases in a part of the image; costs next to nothing."""
+    def part(self, phrases: slice, rows: slice | Tensor, columns: slice | Tensor) -> Mosaic:
+        """Returns the scores of some phrases in some rows and columns of the image; costs next to nothing."""
         return Mosaic(self.patches[:, phrases], self.row_shares[:, rows], self.column_shares[:, columns])
 
     def resized(self, image_hw: tuple[int, int]) -> Mosaic:

@@ -116,7 +116,7 @@ def test_a_run_goes_on_without_its_page_and_each_page_that_watches_shows_it_once
     first, second = open_page(dataset), open_page(dataset)
     assert [name for name, _ in first.looks()] == []
     gate.wait()
-    assert "4 of 12 images" in first.text()
+    assert "1 of 12 images" in first.text()
     assert "per second, about" in first.text() and "Stop and keep what is done" in first.text()
     assert second.looks() == [] and "images, " in second.text()
     gate.pass_on(100)
@@ -180,7 +180,7 @@ def test_a_run_waits_for_another_program(
     other = iter_label(dataset, load_model("resclip-tiny", FAST["classes"], sfr=None, device="cpu"), "words")
     next(other)
     next(other)
-    assert page.looks() == [] and "4 of 8 images" in page.text() and "words" in page.text()
+    assert page.looks() == [] and "1 of 8 images" in page.text() and "words" in page.text()
     Segment().execute(make_context(dataset, **FAST))
     until(lambda: "Waits for process" in page.text())
     for _ in other:
@@ -335,9 +335,9 @@ def test_a_run_that_learned_goes_on_with_what_it_learned(
 ) -> None:
     dataset = make_dataset(14)
     page = open_page(dataset)
-    gate.pass_on(4)
+    gate.pass_on(5)
     label(dataset, fast_model, "pred", progress=False)
-    for _ in range(4):
+    for _ in range(5):
         gate.wait()
     review.mark(dataset, "pred", dataset.values("id")[:4], "keep")
     Improve().execute(make_context(dataset, label_field="pred"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
 from typing import NamedTuple
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,11 +15,14 @@ from torch import Tensor
 
 from fiftyone_resclip.config import Window
 from fiftyone_resclip.core import kernels, labels, windows
-from fiftyone_resclip.core.kernels import cell_labels
+from fiftyone_resclip.core.kernels import cell_labels, cells
 from fiftyone_resclip.core.kernels.mosaic import Mosaic
+from fiftyone_resclip.core.labels import LabelMap
 
 #: Stands for a threshold that is exactly the confidence of one pixel.
 OF_A_PIXEL = 2.0
+#: Into how many cells the way from patch to patch is divided; ``None`` leaves that to the code.
+PARTS = st.none() | st.integers(1, 12)
 
 
 class Image(NamedTuple):
@@ -26,6 +32,7 @@ class Image(NamedTuple):
     classes: Tensor
     allowed: Tensor | None
     threshold: float
+    parts: int | None
 
 
 @st.composite
@@ -52,7 +59,13 @@ def images(draw: st.DrawFn) -> Image:
     mosaic = kernels.stitch(list(logits), boxes, hw)
     inner = mosaic.part(slice(None), slice(hw[0] - draw(st.integers(0, 3))), slice(hw[1] - draw(st.integers(0, 3))))
     out_hw = draw(st.integers(1, 130)), draw(st.integers(1, 130))
-    return Image(inner.resized(out_hw), classes, allowed, draw(st.sampled_from([0.0, 0.1, 0.5, OF_A_PIXEL])))
+    return Image(inner.resized(out_hw), classes, allowed, draw(st.sampled_from([0.0, 0.1, 0.5, OF_A_PIXEL])), draw(PARTS))
+
+
+def by_cell(image: Image, threshold: float, *, mean_only: bool) -> LabelMap:
+    deciding = {"allowed": image.allowed, "threshold": threshold, "fallback": -1, "mean_only": mean_only}
+    with nullcontext() if image.parts is None else patch.object(cells, "_parts", return_value=image.parts):
+        return cell_labels.winners(image.mosaic, image.classes, **deciding)
 
 
 def every_pixel(mosaic: Mosaic) -> Tensor:
@@ -79,9 +92,7 @@ def test_labels_by_cell_are_those_of_all_scores_at_all_pixels(image: Image) -> N
     threshold = middle if image.threshold == OF_A_PIXEL else image.threshold
     expected = image.classes[phrase].masked_fill(confidence < threshold, -1)
     for mean_only in (True, False):
-        found = cell_labels.winners(
-            image.mosaic, image.classes, image.allowed, threshold=threshold, fallback=-1, mean_only=mean_only
-        )
+        found = by_cell(image, threshold, mean_only=mean_only)
         assert torch.equal(found.labels, expected)
         if mean_only:
             assert abs(found.mean_confidence - confidence.mean()) <= cell_labels.CONFIDENCE_ERROR
@@ -98,14 +109,25 @@ def test_labels_by_cell_are_those_of_all_scores_at_all_pixels(image: Image) -> N
 @settings(max_examples=60, deadline=None)
 def test_the_formula_gives_the_same_labels_where_float32_can_tell(image: Image) -> None:
     deciding = {"allowed": image.allowed, "threshold": image.threshold, "fallback": -1, "mean_only": True}
-    cells_, formula = (form(image.mosaic, image.classes, **deciding) for form in (cell_labels.winners, labels.winners))
-    differs = cells_.labels != formula.labels
+    formula = labels.winners(image.mosaic, image.classes, **deciding)
+    differs = by_cell(image, image.threshold, mean_only=True).labels != formula.labels
     scores = every_pixel(image.mosaic)[differs]
     allowed = scores if image.allowed is None else scores[:, image.allowed]
     lead = -allowed.topk(min(2, allowed.shape[1]), dim=1).values.diff(dim=1)
     certainty = labels.likeliest(scores, 1, image.allowed)[1]
     rounding = 1e-6 * (1 + scores.abs().amax(dim=1))
     assert ((lead <= rounding[:, None]).any(dim=1) | ((certainty - image.threshold).abs() <= rounding)).all()
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0, 20.0, math.inf]), min_size=1, max_size=12))
+def test_as_few_errors_as_possible_are_too_far_off(values: list[float]) -> None:
+    errors = torch.tensor(values, dtype=torch.float64)
+    assert torch.equal(cells.too_far_off(errors, 1.0, on_average=False), errors > 1)
+    too_far = cells.too_far_off(errors, 1.0, on_average=True)
+    assert errors.masked_fill(too_far, 0).mean() <= 1
+    if too_far.any():
+        smallest = errors[too_far].min()
+        assert errors[~too_far].sum() + smallest > len(errors) and (errors[~too_far] <= smallest).all()
 
 
 @pytest.mark.parametrize("mean_only", [True, False])
