@@ -115,6 +115,9 @@ def test_the_guide_says_how_time_and_memory_grow() -> None:
     memory = {key: row["memory_mib"] for key, row in rows.items() if key[0] == "megapixels" and key[1] == "full"}
     assert max(mib for (*_, size), mib in memory.items() if size <= 12) < 100
     assert f"is {memory['megapixels', 'full', 48]:.0f} MiB at 48" in told
+    images = {size: row for (axis, _, size), row in rows.items() if axis == "images"}
+    assert f"each of 10,000 images takes {images[10_000]['time']:.2f} times as long as each of 100" in told
+    assert f"takes at most {max(row['memory_mib'] for row in images.values()):.0f} MiB more memory" in told
 
 
 def test_the_docs_say_what_the_list_of_classes_costs() -> None:
