@@ -148,6 +148,8 @@ def plot(rows: Sequence[Row], file: Path) -> None:
             panel.legend(frameon=False)
         else:
             panel.axis("off")
+            panels[0][column].set_xlabel(axis)
+            panels[0][column].tick_params(labelbottom=True)
     panels[0][0].set_ylabel("time")
     panels[1][0].set_ylabel("memory, MiB")
     figure.tight_layout()
