@@ -120,14 +120,11 @@ class SemanticEvaluation(SegmentationEvaluation):  # type: ignore[misc]
             why = next(iter(total.without_truth.values()), "the collection is empty")
             raise DatasetError(f"no sample has a readable mask in {config.gt_field!r}, so nothing can be evaluated: {why}")
         if not total.confusion.any():
-            nameless = ", ".join(map(str, [*total.unnamed][:3]))
+            remedy = f"ignore_index is {config.ignore_index}"
+            if total.unnamed:
+                remedy = f"give the values a name in mask_targets: {', '.join(map(str, [*total.unnamed][:3]))}"
             raise DatasetError(
-                f"at least one pixel of {config.gt_field!r} must have a class, but all {total.void} are void; "
-                + (
-                    f"give the values a name in mask_targets: {nameless}"
-                    if nameless
-                    else f"ignore_index is {config.ignore_index}"
-                )
+                f"at least one pixel of {config.gt_field!r} must have a class, but all {total.void} are void; {remedy}"
             )
         results = SemanticEvaluationResults.of(samples, config, eval_key, total, backend=self)
         if eval_key is not None:  # only now, because an earlier run under the key must survive if this one fails

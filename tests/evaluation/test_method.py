@@ -43,8 +43,9 @@ def test_it_runs_by_class_and_by_name(dataset: fo.Dataset, method: Any) -> None:
 
 
 def test_a_field_is_not_its_own_truth(dataset: fo.Dataset) -> None:
-    with pytest.raises(DatasetError, match="must be two fields of masks, but both are 'gt'"):
-        dataset.evaluate_segmentations("gt", "gt", method="resclip")
+    for way in (lambda: dataset.evaluate_segmentations("gt", "gt", method="resclip"), lambda: evaluate(dataset, "gt", "gt")):
+        with pytest.raises(DatasetError, match="must be two fields of masks, but both are 'gt'"):
+            way()
 
 
 def test_the_targets_can_be_given_as_with_fiftyones_own(dataset: fo.Dataset) -> None:

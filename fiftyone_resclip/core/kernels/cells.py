@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fiftyone_resclip.core.kernels.mosaic import Mosaic
-from fiftyone_resclip.core.kernels.spans import Spans, spans
+from fiftyone_resclip.core.kernels.spans import Spans, even_stretches, spans
 
 #: Values that are computed together: few enough for a CPU's cache.
 _VALUES = 2**20
@@ -156,7 +156,7 @@ def _parts(mosaic: Mosaic, limit: float, *, on_average: bool) -> int:
     """
     sides = (torch.stack(pair)[:, None] for pair in zip(*_neighbours(mosaic.patches.permute(2, 0, 1), dim=0), strict=True))
     errors = torch.cat([_interpolation_errors(*_neighbours(side, dim=2)).flatten() for side in sides])
-    undivided = len(spans(mosaic.row_shares, 1).first) * len(spans(mosaic.column_shares, 1).first)
+    undivided = len(even_stretches(mosaic.row_shares)) * len(even_stretches(mosaic.column_shares))
     errors *= min(len(errors) / undivided, 1) ** 1.5  # a guess: cells are smaller than the way from patch to patch
     cell_px = _CELL_PX + _CELL_VALUES / mosaic.phrases
 

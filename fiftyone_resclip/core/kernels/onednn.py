@@ -13,7 +13,7 @@ def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None, *, gelu: bool = 
     """Applies a linear layer as :func:`torch.nn.functional.linear` does, with exact GELU in the same pass if ``gelu`` is set.
 
     It takes 0.49 of torch's time for a layer of ViT-B/16 on one thread, and a whole prediction in the fast mode takes 0.49 of the
-    time it takes without (``benchmarks/results/kernels.json``); on other processors torch's is as fast. The kernel is not part of
+    time it takes without (``benchmarks/results/kernels.json``); on some processors torch's is as fast. The kernel is not part of
     torch's public interface; see :func:`works`.
     """
     activation, exactness = ("gelu", "none") if gelu else ("none", "")

@@ -44,7 +44,7 @@ def spans(shares: Tensor, parts: int) -> Spans:
     Returns:
         the spans, which together contain each pixel once
     """
-    stretches = _even_stretches(shares)
+    stretches = even_stretches(shares)
     step = max(max(last - first for first, last in stretches) / parts, 1)
     counts = [max(round((last - first) / step), 1) for first, last in stretches]
     nodes = [torch.linspace(*ends, 2 * count + 1, dtype=torch.float64) for ends, count in zip(stretches, counts, strict=True)]
@@ -60,8 +60,12 @@ def spans(shares: Tensor, parts: int) -> Spans:
     return Spans(first, in_nodes, start, span, place, float(off.abs().sum(dim=0).max()))
 
 
-def _even_stretches(shares: Tensor) -> list[tuple[int, int]]:
-    """Returns the first and last pixel of each stretch in which no share bends; a bend may only be at an end."""
+def even_stretches(shares: Tensor) -> list[tuple[int, int]]:
+    """Returns the first and last pixel of each stretch in which no share bends; a bend may only be at an end.
+
+    Args:
+        shares: as for :func:`spans`
+    """
     last = shares.shape[1] - 1
     bends = shares.diff(n=2, dim=1).abs().amax(dim=0) if last > 1 else shares.new_zeros(0)
     stretches, first = [], 0
